@@ -1,0 +1,1 @@
+"""undercast: maps of the ground through cloud, when labels are scarce."""
