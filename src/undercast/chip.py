@@ -59,12 +59,14 @@ class Chip:
 
     def valid(self, role: str) -> NDArray[np.bool_]:
         """Where every band of ``role`` was seen, ``[H, W]`` bool. Unlabelled is not invalid."""
-        return np.isfinite(self.images[role]).all(axis=0)
+        return np.asarray(np.isfinite(self.images[role]).all(axis=0), np.bool_)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Chips of one size stacked: tensors ``[B, C, H, W]`` float32 by role (NaN where unseen), ``[B, h, w]`` int64 by name.
+    """Chips of one size, stacked.
+
+    Tensors ``[B, C, H, W]`` float32 by role (NaN where unseen) and ``[B, h, w]`` int64 by target name.
 
     A chip without a target of some name carries 255 everywhere there: it is unlabelled, and still valid.
     """

@@ -10,7 +10,7 @@ from undercast.task import Task
 
 
 class BandStatistics(BaseModel):
-    """How one band was distributed in training, in the unit of its modality: the fingerprint a scene is held against."""
+    """How one band was distributed in training, in its unit: the fingerprint a scene is held against."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
 NODATA = 255
-"""No answer. Never a class: a label of 255 is ignored by every loss and score, a product pixel of 255 was not observed."""
+"""No answer, and never a class: losses and scores ignore a label of 255; a product pixel of 255 was not observed."""
 
 
 class ClassLabel(BaseModel):

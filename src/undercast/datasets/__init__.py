@@ -1,0 +1,1 @@
+"""Layouts on disk to chips; splits by place and event, never by chip."""

@@ -1,0 +1,1 @@
+"""A predictor and chips to one row a chip, and every statistic from that table."""

@@ -1,0 +1,1 @@
+"""A trained network to a model folder that proves it agrees, or is not written."""

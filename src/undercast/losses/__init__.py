@@ -1,0 +1,1 @@
+"""Losses: functions of tensors that honour NODATA and return a sum and a count."""

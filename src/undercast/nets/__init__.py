@@ -1,0 +1,1 @@
+"""Networks: each a frozen configuration with build(), beside its module."""

@@ -1,0 +1,1 @@
+"""A scene to probabilities, block by block."""

@@ -1,0 +1,1 @@
+"""Probabilities to what an analyst opens."""

@@ -1,0 +1,1 @@
+"""The only code that opens rasters: scenes by role, read by window."""

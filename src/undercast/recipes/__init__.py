@@ -1,0 +1,1 @@
+"""The four systems, each a recipe that reads like its paper."""

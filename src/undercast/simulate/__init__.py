@@ -1,0 +1,1 @@
+"""Paired scenes of radar and optical images whose truth is known exactly."""
