@@ -52,7 +52,7 @@ for _verb, _module in VERBS.items():
 
 
 def main() -> None:
-    """Run a verb. What a user can mend is one line on stderr and exit code 1; the rest is a bug and keeps its traceback."""
+    """Run a verb. What a user can mend is one line on stderr and exit code 1; the rest keeps its traceback."""
     try:
         app()
     except UndercastError as error:
