@@ -1,1 +1,7 @@
-"""The only code that opens rasters: scenes by role, read by window."""
+"""Rasters on disk: the only part of undercast, beside :mod:`undercast.product`, that opens them."""
+
+from undercast.raster.geotiff import Header, read_array, write_raster
+from undercast.raster.scene import Scene
+from undercast.raster.windows import Window, cut
+
+__all__ = ["Header", "Scene", "Window", "cut", "read_array", "write_raster"]

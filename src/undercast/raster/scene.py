@@ -1,0 +1,286 @@
+"""Co-registered rasters by role on one grid, read by window and never held whole."""
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+
+from undercast.bands import Modality
+from undercast.errors import InputError
+from undercast.raster.backscatter import RadarUnit, judge, settle_unit, to_backscatter, unseen_to_nan
+from undercast.raster.geotiff import Header, open_raster, same_grid
+from undercast.raster.inputs import BandFile, assign_bands
+from undercast.raster.windows import Window, cut
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The bands of a role that one file holds, and how they come onto the scene's grid.
+
+    ``numbers`` are the file's bands (from 1), ``channels`` where they go in the role's image. ``resampling`` is None
+    where the file is on the scene's grid already.
+    """
+
+    header: Header
+    numbers: tuple[int, ...]
+    channels: tuple[int, ...]
+    resampling: str | None
+
+
+@dataclass(frozen=True)
+class RoleImage:
+    """All bands of a role: what they mean, the files they lie in, and the unit those are in."""
+
+    modality: Modality
+    bands: tuple[BandFile, ...]
+    layers: tuple[Layer, ...]
+    unit: str
+    why_unit: str
+
+
+class Scene:
+    """Co-registered rasters by role on one grid.
+
+    Reading is safe from several threads: each has its own file handles. Use it as a context manager, or close it.
+    """
+
+    def __init__(self, grid: GeoBox, images: Mapping[str, RoleImage], nodata: float | None) -> None:
+        self.grid = grid
+        self.images = images
+        self.nodata = nodata
+        self._local = threading.local()
+        self._opened: list[Any] = []
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        inputs: Sequence[str],
+        modalities: Mapping[str, Modality],
+        required: Sequence[str] | None = None,
+        *,
+        unit: RadarUnit | None = None,
+        nodata: float | None = None,
+    ) -> "Scene":
+        """Open what the user gave: ``PATH``, ``ROLE=PATH`` or ``ROLE:BAND=PATH`` (see :mod:`undercast.raster.inputs`).
+
+        ``required`` are the roles that must be there (all of ``modalities`` if not given); the first band of the first
+        gives the grid, and what lies on another grid is aligned to it. ``unit`` declares that of radar images; it is
+        found from the numbers otherwise. ``nodata`` overrides what the files of the required roles declare.
+
+        Raises:
+            InputError: a file, band, grid or unit cannot be used; the message names it and says what to do.
+        """
+        required = list(modalities) if required is None else list(required)
+        found = assign_bands(inputs, modalities, required)
+        grid = found[required[0]][0].header.grid
+        images: dict[str, RoleImage] = {}
+        for role in sorted(found, key=lambda name: (name not in required, list(modalities).index(name))):
+            layers = _layers(found[role], grid, modalities[role])
+            plain = RoleImage(modalities[role], found[role], layers, modalities[role].unit, "as declared by the role")
+            probe = cls(grid, {role: plain}, nodata if role in required else None)
+            with probe:
+                images[role] = probe._settled(role, unit)
+        return cls(grid, images, nodata)
+
+    def __enter__(self) -> "Scene":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every file; no other thread may be reading."""
+        with self._lock:
+            for source in reversed(self._opened):
+                source.close()
+            self._opened.clear()
+            self._local = threading.local()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.grid.shape[0]), int(self.grid.shape[1])
+
+    @property
+    def acquired(self) -> datetime | None:
+        """When the first image was taken, from its tags or its name (``20190912T060125``); None where neither says."""
+        header = next(iter(self.images.values())).bands[0].header
+        texts = [header.tags.get(key, "") for key in ("ACQUISITION_DATETIME", "TIFFTAG_DATETIME")]
+        for text in (*texts, Path(header.path).name):
+            if match := re.search(r"(20\d\d)[-:]?([01]\d)[-:]?([0-3]\d)[T _]([0-2]\d):?([0-5]\d):?([0-5]\d)", text):
+                try:
+                    year, month, day, hour, minute, second = (int(part) for part in match.groups())
+                    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+                except ValueError:
+                    continue
+        return None
+
+    @property
+    def notes(self) -> list[str]:
+        """What was decided about the inputs and an analyst should know: band order, unit, alignment. One line each."""
+        lines = []
+        for role, image in self.images.items():
+            lines += [
+                f"{role} {item.band}: band {item.number} of {item.header.path}, {item.why}"
+                for item in image.bands
+                if "assumed" in item.why
+            ]
+            if image.modality.unit == "dB":
+                lines.append(f"{role} is in {image.unit} ({image.why_unit})")
+            for layer in image.layers:
+                if layer.resampling:
+                    names = "/".join(image.modality.bands[channel] for channel in layer.channels)
+                    lines.append(f"{role} {names}: {layer.header.path} is aligned to the grid by {layer.resampling}")
+        return lines
+
+    def read(self, window: Window) -> dict[str, NDArray[np.float32]]:
+        """Images ``[C, h, w]`` float32 by role in the unit of their modality, NaN where nothing was seen.
+
+        The window may reach beyond the scene; there is nothing to be seen there.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        return {role: self._to_unit(self._read_raw(role, window), image) for role, image in self.images.items()}
+
+    def _read_raw(self, role: str, window: Window) -> NDArray[np.float32]:
+        image = self.images[role]
+        whole = np.full((len(image.modality.bands), window.height, window.width), np.nan, np.float32)
+        inside = window.clip(self.shape)
+        if inside.height and inside.width:
+            rows, cols = inside.slices((window.row, window.col))
+            for layer in image.layers:
+                whole[list(layer.channels), rows, cols] = self._read_layer(layer, inside)
+        return whole
+
+    def _read_layer(self, layer: Layer, window: Window) -> NDArray[np.float32]:
+        source = self._source(layer)
+        header = layer.header
+        area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+        try:
+            raw = source.read(list(layer.numbers), window=area)
+            mask = source.read_masks(1, window=area) if header.masked else None
+        except RasterioError:
+            raise InputError(
+                f"{header.path}: cannot be read near row {window.row}, column {window.col}: "
+                "the file is truncated or damaged; copy or download it again"
+            ) from None
+        values: NDArray[np.float32] = raw.astype(np.float32)
+        for channel, number in enumerate(layer.numbers):
+            fill = self.nodata if self.nodata is not None else header.nodata[number - 1]
+            if fill is not None and np.isfinite(fill):
+                values[channel][raw[channel] == np.asarray(fill).astype(raw.dtype)] = np.nan
+            scale, offset = header.scales[number - 1], header.offsets[number - 1]
+            if (scale, offset) != (1.0, 0.0):
+                values[channel] = values[channel] * np.float32(scale) + np.float32(offset)
+        if mask is not None:
+            values[:, mask == 0] = np.nan
+        return values
+
+    def _source(self, layer: Layer) -> Any:
+        handles: dict[int, Any] | None = getattr(self._local, "handles", None)
+        if handles is None:
+            handles = self._local.handles = {}
+        if id(layer) not in handles:
+            source = open_raster(layer.header.path)
+            opened = [source]
+            if layer.resampling:
+                source = WarpedVRT(
+                    source, crs=str(self.grid.crs), transform=self.grid.affine, width=self.grid.width,
+                    height=self.grid.height, resampling=Resampling[layer.resampling], nodata=_fill(layer.header),
+                )  # fmt: skip
+                opened.append(source)
+            handles[id(layer)] = source
+            with self._lock:
+                self._opened += opened
+        return handles[id(layer)]
+
+    def _to_unit(self, values: NDArray[np.float32], image: RoleImage) -> NDArray[np.float32]:
+        if image.modality.unit == "dB":
+            return to_backscatter(values, "dB" if image.unit == "dB" else "power")
+        if image.modality.unit == "reflectance":
+            return unseen_to_nan(values)
+        low, high = image.modality.valid_range
+        with np.errstate(invalid="ignore"):
+            np.copyto(values, np.nan, where=(values < low) | (values > high))
+        return values
+
+    def _settled(self, role: str, declared: RadarUnit | None) -> RoleImage:
+        """The image of ``role`` with its unit settled from the numbers."""
+        image = self.images[role]
+        if image.modality.unit != "dB":
+            return image
+        sample = self._sample(role)
+        evidence, files = {}, {}
+        for channel, item in enumerate(image.bands):
+            integers = np.dtype(item.header.dtypes[item.number - 1]).kind in "iu"
+            unscaled = (item.header.scales[item.number - 1], item.header.offsets[item.number - 1]) == (1.0, 0.0)
+            evidence[item.band] = judge(sample[channel], integers and unscaled)
+            files[item.band] = item.header.path
+        unit, why = settle_unit(evidence, declared, files)
+        return RoleImage(image.modality, image.bands, image.layers, unit, why)
+
+    def _sample(self, role: str) -> NDArray[np.float32]:
+        """Values ``[C, N]`` of up to 25 patches spread over the scene; of the whole of it where they show nothing."""
+        height, width = self.shape
+        patches = []
+        for row in np.linspace(0, max(height - 128, 0), 5).astype(int):
+            for col in np.linspace(0, max(width - 128, 0), 5).astype(int):
+                window = Window(int(row), int(col), 128, 128).clip(self.shape)
+                patches.append(unseen_to_nan(self._read_raw(role, window)).reshape(len(self.images[role].bands), -1))
+        sample = np.concatenate(patches, axis=1)
+        if np.isfinite(sample).any():
+            return sample
+        for window in cut(self.shape, (1024, 1024)):
+            values = unseen_to_nan(self._read_raw(role, window)).reshape(len(sample), -1)
+            if np.isfinite(values).any():
+                return values
+        return sample
+
+
+def _fill(header: Header) -> float | None:
+    """What the warper must not mix in: the declared value, else NaN where the file can hold it."""
+    if header.nodata[0] is not None:
+        return float(header.nodata[0])
+    return float("nan") if header.dtypes[0].startswith("float") else None
+
+
+def _layers(bands: Sequence[BandFile], grid: GeoBox, modality: Modality) -> tuple[Layer, ...]:
+    layers = []
+    for path in dict.fromkeys(item.header.path for item in bands):
+        items = [item for item in bands if item.header.path == path]
+        header = items[0].header
+        resampling = None
+        if not same_grid(header.grid, grid):
+            resampling = "nearest" if _subset_of(header.grid, grid) else "bilinear"
+            if not _overlap(header.grid, grid):
+                raise InputError(f"{path}: does not overlap the scene it belongs to; give rasters of one place")
+        numbers = tuple(item.number for item in items)
+        layers.append(Layer(header, numbers, tuple(modality.bands.index(item.band) for item in items), resampling))
+    return tuple(layers)
+
+
+def _subset_of(other: GeoBox, grid: GeoBox) -> bool:
+    """Whether the pixels of both grids coincide, so that alignment moves whole pixels only."""
+    if other.crs != grid.crs:
+        return False
+    relative = ~grid.affine * other.affine
+    steps = (relative.a - 1, relative.b, relative.d, relative.e - 1)
+    offsets = (relative.c - round(relative.c), relative.f - round(relative.f))
+    return bool(max(map(abs, steps)) * max(other.shape) < 1e-3 and max(map(abs, offsets)) < 1e-3)
+
+
+def _overlap(other: GeoBox, grid: GeoBox) -> bool:
+    return bool(other.extent.to_crs(grid.crs).intersects(grid.extent))
