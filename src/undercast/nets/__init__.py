@@ -1,1 +1,7 @@
 """Networks: each a frozen configuration with build(), beside its module."""
+
+from undercast.nets.parts import Normalise, Pinned, measure_reach
+from undercast.nets.segmenter import Segmenter, SegmenterConfig
+from undercast.nets.unet import UNet, UNetConfig
+
+__all__ = ["Normalise", "Pinned", "Segmenter", "SegmenterConfig", "UNet", "UNetConfig", "measure_reach"]

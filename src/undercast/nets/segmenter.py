@@ -1,0 +1,101 @@
+"""Raw images by role to logits: what every objective trains and every export writes."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from undercast.bands import Modality
+from undercast.config import Settings
+from undercast.errors import ConfigError
+from undercast.nets.parts import Normalise, measure_reach
+from undercast.nets.unet import UNetConfig
+from undercast.task import Task
+
+Range = tuple[float, float]
+
+
+class SegmenterConfig(Settings):
+    """Which roles a network sees, how they are scaled, and its body.
+
+    Kept in a model's signature, so that the network can be rebuilt from the model folder alone.
+    """
+
+    roles: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        default=("s1",), description="images it sees, in this order"
+    )
+    ranges: dict[str, tuple[Range, ...]] = Field(
+        default_factory=dict,
+        description="role → (low, high) for each band, or one for all, in the modality's unit; default its valid range",
+    )
+    mask_channel: bool = Field(
+        default=False, description="tell the body, with one plane a role, where the image was seen"
+    )
+    body: UNetConfig = UNetConfig()
+
+    def build(self, modalities: Mapping[str, Modality], task: Task) -> "Segmenter":
+        """The network for images of ``modalities`` (role → modality; those it does not see are passed over).
+
+        Raises:
+            ConfigError: a role has no modality, or ranges that do not fit its bands.
+        """
+        for role in (*self.roles, *self.ranges):
+            if role not in modalities or role not in self.roles:
+                raise ConfigError(f"role '{role}': the network sees {self.roles}, the data has {tuple(modalities)}")
+        return Segmenter(self, {role: modalities[role] for role in self.roles}, task)
+
+    def ranges_of(self, role: str, modality: Modality) -> list[Range]:
+        """One (low, high) for each band. Raises ConfigError where the ranges given do not fit the bands."""
+        given = self.ranges.get(role, (modality.valid_range,))
+        if len(given) not in (1, len(modality.bands)):
+            raise ConfigError(f"ranges.{role}: {len(given)} ranges for {len(modality.bands)} bands {modality.bands}")
+        return [given[0]] * len(modality.bands) if len(given) == 1 else list(given)
+
+
+class Segmenter(nn.Module):
+    """Normalises the image of every role, stacks them in order, and asks the body.
+
+    ``stride``: rows and columns of the images must be a multiple of this. ``margin``: how far an answer looks beyond
+    its own pixel, in input pixels, measured on the network itself.
+    """
+
+    def __init__(self, config: SegmenterConfig, modalities: Mapping[str, Modality], task: Task) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities = dict(modalities)
+        self.task = task
+        self.normalise = nn.ModuleDict(
+            {
+                role: Normalise(config.ranges_of(role, modality), mask_channel=config.mask_channel)
+                for role, modality in modalities.items()
+            }
+        )
+        self.in_channels = sum(int(part.out_channels) for part in self._normalisers())
+        self.body = config.body.build(self.in_channels, len(task))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Images it sees, in order."""
+        return tuple(self.modalities)
+
+    @property
+    def stride(self) -> int:
+        """Rows and columns of the images must be a multiple of this."""
+        return self.body.stride
+
+    @cached_property
+    def margin(self) -> int:
+        """Reach of the receptive field beyond a pixel, in input pixels. Raises ConfigError where it has no bound."""
+        return measure_reach(self.body, self.in_channels, self.stride, self.task.scale)
+
+    def forward(self, images: Mapping[str, Tensor]) -> Tensor:
+        """Logits ``[B, K, H, W]`` of images ``[B, C, H, W]`` by role, raw and NaN where unseen."""
+        planes = [self.normalise[role](images[role]) for role in self.modalities]
+        logits: Tensor = self.body(planes[0] if len(planes) == 1 else torch.cat(planes, dim=1))
+        return logits
+
+    def _normalisers(self) -> list[Normalise]:
+        return [part for part in self.normalise.values() if isinstance(part, Normalise)]
