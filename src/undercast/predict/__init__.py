@@ -1,1 +1,15 @@
-"""A scene to probabilities, block by block."""
+"""From images to calibrated class probabilities: a chip at once, or a whole scene block by block."""
+
+from undercast.predict.mapper import AnsweredBlock, MapperConfig, answer_scene
+from undercast.predict.predictor import OpenVinoPredictor, Predictor, answer
+from undercast.predict.tiles import TilePlan
+
+__all__ = [
+    "AnsweredBlock",
+    "MapperConfig",
+    "OpenVinoPredictor",
+    "Predictor",
+    "TilePlan",
+    "answer",
+    "answer_scene",
+]

@@ -1,0 +1,133 @@
+"""A whole scene answered block by block: reading, inferring and what the caller does with a block overlap.
+
+Memory is bounded by the blocks under way, whatever the size of the scene.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from undercast.config import Settings
+from undercast.errors import ModelError
+from undercast.predict.predictor import Predictor
+from undercast.predict.tiles import TilePlan
+from undercast.raster.scene import Scene
+from undercast.raster.windows import Window
+
+
+class MapperConfig(Settings):
+    """How the work is cut. Of these only ``tile`` may change a map, and that by rounding alone."""
+
+    tile: int = Field(default=1024, ge=16, description="rows and columns a tile reads, its margin included, pixels")
+    block: int = Field(
+        default=2, ge=1, description="tiles along each side of a block, which is read and written at once"
+    )
+    ahead: int = Field(default=2, ge=1, description="blocks read and inferred ahead of the one being written")
+    threads: int = Field(default=0, ge=0, description="threads that infer; 0: one a core")
+
+
+@dataclass(frozen=True)
+class AnsweredBlock:
+    """A block of a scene and its answer; arrays cover ``window`` exactly.
+
+    ``probabilities`` ``[K, h, w]`` float32, NaN where not observed; ``observed`` ``[h, w]`` bool: every band the model
+    takes was seen; ``near_unseen`` ``[h, w]`` bool: observed, but within the network's reach of ground that was not
+    (nodata, or beyond the image); ``images`` ``[C, h, w]`` by role.
+    """
+
+    window: Window
+    probabilities: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+    near_unseen: NDArray[np.bool_]
+    images: dict[str, NDArray[np.float32]]
+
+
+@dataclass
+class _Underway:
+    """A block that has been read, and the answers of its tiles as they come."""
+
+    window: Window
+    images: dict[str, NDArray[np.float32]]
+    unseen: NDArray[np.bool_]
+    answers: list[tuple[Window, Future[NDArray[np.float32]]]]
+
+
+def answer_scene(scene: Scene, predictor: Predictor, config: MapperConfig | None = None) -> Iterator[AnsweredBlock]:
+    """Answer every pixel of ``scene`` where all bands were seen, block by block in order, row by row.
+
+    Raises:
+        ModelError: the model does not answer on the input's grid, or does not answer numbers.
+        InputError: a file of the scene is damaged.
+    """
+    config = config or MapperConfig()
+    signature = predictor.signature
+    signature.check_roles(set(scene.images))
+    if signature.task.scale != 1:
+        raise ModelError(f"model {signature.name} answers at scale {signature.task.scale}; scenes are mapped at 1 only")
+    plan = TilePlan.of(scene.shape, signature, config.tile)
+    threads = config.threads or os.cpu_count() or 1
+    reading = ThreadPoolExecutor(1, "read")
+    inferring = ThreadPoolExecutor(threads, "infer")
+
+    def begin(window: Window) -> _Underway:
+        reach = plan.reach(window)
+        images = scene.read(reach)
+        seen = np.isfinite(np.concatenate([images[role] for role in signature.inputs])).all(axis=0)
+        tiles = []
+        for core in plan.cores(window):
+            if seen[core.slices((reach.row, reach.col))].any():
+                around = core.grow(plan.margin).slices((reach.row, reach.col))
+                batch = {role: images[role][None, :, *around] for role in signature.inputs}
+                tiles.append((core, inferring.submit(predictor.predict, batch)))
+        return _Underway(window, images, ~seen, tiles)
+
+    underway: deque[Future[_Underway]] = deque()
+    try:
+        for window in plan.blocks(config.block):
+            underway.append(reading.submit(begin, window))
+            if len(underway) > config.ahead:
+                yield _finish(underway.popleft().result(), plan, predictor)
+        while underway:
+            yield _finish(underway.popleft().result(), plan, predictor)
+    finally:
+        reading.shutdown(wait=True, cancel_futures=True)
+        inferring.shutdown(wait=True, cancel_futures=True)
+
+
+def _finish(block: _Underway, plan: TilePlan, predictor: Predictor) -> AnsweredBlock:
+    """Wait for the tiles of a block and put their centres together."""
+    window, signature = block.window, predictor.signature
+    reach = plan.reach(window)
+    inner = window.slices((reach.row, reach.col))
+    observed = ~block.unseen[inner]
+    probabilities = np.full((len(signature.task), window.height, window.width), np.nan, np.float32)
+    for core, future in block.answers:
+        part = core.clip(plan.shape)
+        centre = part.slices((core.row - plan.margin, core.col - plan.margin))
+        probabilities[:, *part.slices((window.row, window.col))] = future.result()[0][:, *centre]
+    if np.isnan(probabilities[:, observed]).any():
+        raise ModelError(f"model {signature.name} answered NaN where every band was seen; export it again")
+    probabilities[:, ~observed] = np.nan
+    near = _near(block.unseen, signature.margin)[inner] & observed
+    images = {role: image[:, *inner] for role, image in block.images.items()}
+    return AnsweredBlock(window, probabilities, observed, near, images)
+
+
+def _near(unseen: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
+    """Where anything of ``unseen`` ``[H, W]`` lies within ``distance`` rows and columns (a square, as kernels are)."""
+    near = unseen
+    if not unseen.any():
+        return near
+    for axis in (0, 1):
+        size = near.shape[axis]
+        total = np.concatenate([np.zeros_like(near.take([0], axis), np.int32), near.cumsum(axis, dtype=np.int32)], axis)
+        last = np.minimum(np.arange(size) + distance + 1, size)
+        first = np.maximum(np.arange(size) - distance, 0)
+        near = total.take(last, axis) > total.take(first, axis)
+    return near

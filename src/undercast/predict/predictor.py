@@ -1,0 +1,136 @@
+"""What answers: raw images in, calibrated class probabilities out. The runtime is OpenVINO, reading the ONNX file."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undercast.errors import ModelError
+from undercast.model import ModelFolder
+from undercast.signature import Signature
+
+COMPILED_SHAPES = 4
+"""Graphs kept compiled, one for each shape asked for; a map needs one, chips of a data set one or two."""
+
+
+class Predictor(Protocol):
+    """Anything that answers class probabilities for raw images; asked from several threads at once."""
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and answers."""
+
+    def predict(self, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Probabilities ``[B, K, h, w]`` float32 of images ``[B, C, H, W]`` float32 by role, NaN where unseen.
+
+        ``H`` and ``W`` are multiples of the signature's stride.
+        """
+
+
+class OpenVinoPredictor:
+    """A model folder's graph on the CPU, one stream a thread, each running on one core.
+
+    A single thread computes each image whatever ``threads`` is, and the precision is said explicitly (the default
+    would be bfloat16 on processors that have it), so an answer does not depend on how many threads there are.
+
+    Raises:
+        ModelError: the graph cannot be read or does not take what its signature says.
+    """
+
+    def __init__(self, folder: ModelFolder, precision: str = "fp32", threads: int | None = None) -> None:
+        import openvino
+
+        self.folder = folder
+        self.precision = precision
+        self.threads = threads or os.cpu_count() or 1
+        path = folder.graph(precision)
+        self._core = openvino.Core()
+        try:
+            self._model = self._core.read_model(path)
+        except RuntimeError as error:
+            raise ModelError(f"{path}: is no graph OpenVINO can read ({' '.join(str(error).split())[:160]})") from None
+        names = {name for port in self._model.inputs for name in port.get_names()}
+        missing = [role for role in folder.signature.inputs if role not in names]
+        if missing:
+            raise ModelError(f"{path}: takes {', '.join(sorted(names))}, but its signature says {', '.join(missing)}")
+        self._compiled: OrderedDict[tuple[tuple[str, tuple[int, ...]], ...], Any] = OrderedDict()
+        self._lock = threading.Lock()
+        self._local = threading.local()
+
+    @property
+    def signature(self) -> Signature:
+        """What the model takes and answers."""
+        return self.folder.signature
+
+    def predict(self, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Probabilities ``[B, K, h, w]`` float32; see :meth:`Predictor.predict`. Safe from several threads.
+
+        Raises:
+            ModelError: a role is missing, or a size is no multiple of the stride.
+        """
+        self.signature.check_roles(set(images))
+        inputs = {role: np.ascontiguousarray(images[role], np.float32) for role in self.signature.inputs}
+        for role, image in inputs.items():
+            if image.shape[2] % self.signature.stride or image.shape[3] % self.signature.stride:
+                raise ModelError(
+                    f"model {self.signature.name} takes rows and columns in multiples of {self.signature.stride}, "
+                    f"and '{role}' is {image.shape[2]}×{image.shape[3]}; ask through predict.answer"
+                )
+        request = self._request(tuple((role, image.shape) for role, image in inputs.items()))
+        request.infer(inputs, share_inputs=True)
+        return np.array(request.get_output_tensor(0).data, np.float32)
+
+    def _request(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Any:
+        """This thread's own request for graphs of these shapes."""
+        requests: dict[int, Any] | None = getattr(self._local, "requests", None)
+        if requests is None:
+            requests = self._local.requests = {}
+        with self._lock:
+            if shapes not in self._compiled:
+                self._compiled[shapes] = self._compile(shapes)
+                if len(self._compiled) > COMPILED_SHAPES:
+                    self._compiled.popitem(last=False)
+            self._compiled.move_to_end(shapes)
+            compiled = self._compiled[shapes]
+        if id(compiled) not in requests:
+            kept = {id(graph) for graph in self._compiled.values()}
+            for stale in [key for key in requests if key not in kept]:
+                del requests[stale]
+            requests[id(compiled)] = compiled.create_infer_request()
+        return requests[id(compiled)]
+
+    def _compile(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Any:
+        model = self._model.clone()
+        model.reshape({role: list(shape) for role, shape in shapes})
+        return self._core.compile_model(
+            model,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": "f32",
+                "NUM_STREAMS": str(self.threads),
+                "INFERENCE_NUM_THREADS": str(self.threads),
+                "ENABLE_CPU_PINNING": "NO",
+            },
+        )
+
+
+def answer(predictor: Predictor, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Probabilities ``[K, h, w]`` of one chip of any size, images ``[C, H, W]`` float32 by role.
+
+    Rows and columns are filled up to a multiple of the stride with NaN (nothing seen there) and cut off again.
+    """
+    signature = predictor.signature
+    signature.check_roles(set(images))
+    height, width = next(iter(images.values())).shape[1:]
+    rows, cols = -height % signature.stride, -width % signature.stride
+    padded = {
+        role: np.pad(images[role], ((0, 0), (0, rows), (0, cols)), constant_values=np.nan)[None]
+        for role in signature.inputs
+    }
+    scale = signature.task.scale
+    probabilities: NDArray[np.float32] = predictor.predict(padded)[0]
+    return probabilities[:, : int(height * scale), : int(width * scale)]

@@ -1,0 +1,93 @@
+"""A real small model for the tests of maps, and rasters to map."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from undercast.bands import S1
+from undercast.model import ModelFolder, write_signature
+from undercast.raster import write_raster
+from undercast.signature import Signature
+from undercast.task import FLOOD
+
+UTM = ("EPSG:32631", (10.0, 0.0, 500000.0, 0.0, -10.0, 4900000.0))
+
+
+def write_tiny_model(folder: Path) -> ModelFolder:
+    """A convolutional network with a stride of 4 and a reach of 11 pixels whose answer is about ``VH < -20 dB``.
+
+    NaN → 0 after scaling, 3×3 average, 4×4 pooling and back, 5×5 average, softmax: every step a real map's network has.
+    """
+    folder.mkdir(parents=True)
+    weights = {
+        "offset": np.array([10.0, 20.0], np.float32).reshape(1, 2, 1, 1),
+        "tenth": np.array(0.1, np.float32),
+        "zero": np.array(0.0, np.float32),
+        "mix": np.tile(np.array([[0.2, 0.8]], np.float32)[:, :, None, None], (1, 1, 3, 3)) / 9,
+        "bias": np.array([0.05], np.float32),
+        "smooth": np.full((1, 1, 5, 5), 1 / 25, np.float32),
+        "logit": np.array([12.0, -12.0], np.float32).reshape(2, 1, 1, 1),
+        "scales": np.array([1, 1, 4, 4], np.float32),
+    }
+    nodes = [
+        helper.make_node("Add", ["s1", "offset"], ["shifted"]),
+        helper.make_node("Mul", ["shifted", "tenth"], ["scaled"]),
+        helper.make_node("IsNaN", ["scaled"], ["unseen"]),
+        helper.make_node("Where", ["unseen", "zero", "scaled"], ["filled"]),
+        helper.make_node("Conv", ["filled", "mix", "bias"], ["local"], pads=[1, 1, 1, 1]),
+        helper.make_node("AveragePool", ["local"], ["coarse"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["coarse", "smooth"], ["context"], pads=[2, 2, 2, 2]),
+        helper.make_node("Resize", ["context", "", "scales"], ["fine"], mode="nearest"),
+        helper.make_node("Sum", ["local", "fine"], ["score"]),
+        helper.make_node("Conv", ["score", "logit"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("s1", TensorProto.FLOAT, ["B", 2, "H", "W"])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["B", 2, "H", "W"])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / "model.onnx"
+    )
+    write_signature(Signature(name="tiny", version="1", task=FLOOD, inputs={"s1": S1}, stride=4, margin=12), folder)
+    return ModelFolder.open(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """The small model, in a folder of its own."""
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def backscatter(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    """VV and VH ``[2, H, W]`` in dB: land with speckle, and a dark lake in the upper left quarter."""
+    random = np.random.default_rng(seed)
+    image = np.array([-10.0, -16.0])[:, None, None] + random.normal(0, 1.5, (2, height, width))
+    image[:, : height // 2, : width // 2] -= 9.0
+    return image.astype(np.float32)
+
+
+@pytest.fixture
+def write_scene(tmp_path: Path) -> Callable[..., str]:
+    """Writes an image ``[C, H, W]`` as a raster with VV and VH, on a UTM grid of 10 m unless told otherwise."""
+
+    def write(image: NDArray[np.generic], name: str = "scene.tif", grid=UTM, bands=("VV", "VH"), **options) -> str:
+        path = tmp_path / name
+        write_raster(path, image, grid, descriptions=bands, **options)
+        return str(path)
+
+    return write
+
+
+def read_json(path: Path) -> dict:
+    """A JSON file as a dictionary."""
+    return json.loads(path.read_text("utf-8"))
