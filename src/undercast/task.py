@@ -84,3 +84,6 @@ FLOOD = Task(
     name="flood",
     classes=(ClassLabel(value=0, name="dry", color="#f3d9b8"), ClassLabel(value=1, name="water", color="#1f6fd6")),
 )
+
+TASKS: dict[str, Task] = {task.name: task for task in (FLOOD,)}
+"""Tasks by the name they carry on the command line and in an index."""
