@@ -113,7 +113,7 @@ class Feed:
 
 def prefetch(
     feeds: Mapping[str, Feed], steps: range, rank: int, world: int, *, ahead: int = 3, workers: int = 1
-) -> Generator[dict[str, Batch]]:
+) -> Generator[dict[str, Batch], None, None]:
     """The batches of ``steps``, made in the background ``ahead`` steps early; an exception there is raised here."""
 
     def make(step: int) -> dict[str, Batch]:

@@ -33,20 +33,26 @@ Validation = Callable[[nn.Module], Mapping[str, float]]
 class FitConfig(Settings):
     """How long and how fast to learn."""
 
-    steps: int = Field(2000, ge=1, description="updates of the weights")
-    batch: int = Field(16, ge=1, description="chips a step, over all feeds and processes")
-    learning_rate: float = Field(2e-3, gt=0, description="at its highest")
-    final_rate: float = Field(0.01, ge=0, le=1, description="share of the learning rate left at the end of the cosine")
-    warmup: int = Field(100, ge=0, description="steps of linear rise before the cosine; at most a tenth of all steps")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's; of weights with more than one axis only")
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    average: float = Field(0.998, ge=0, lt=1, description="decay of the moving average of the weights, each step")
-    log_every: int = Field(20, ge=1, description="steps between records in the journal")
-    validate_every: int = Field(0, ge=0, description="steps between validations; 0: at the end only")
-    checkpoint_every: int = Field(500, ge=0, description="steps between checkpoints; 0: only at the end")
-    cache_gib: float = Field(8.0, ge=0, description="memory for the chips of each feed, GiB")
-    workers: int = Field(1, ge=1, description="threads that read and augment chips")
-    ahead: int = Field(3, ge=1, description="batches made ahead")
+    steps: int = Field(default=2000, ge=1, description="updates of the weights")
+    batch: int = Field(default=16, ge=1, description="chips a step, over all feeds and processes")
+    learning_rate: float = Field(default=2e-3, gt=0, description="at its highest")
+    final_rate: float = Field(
+        default=0.01, ge=0, le=1, description="share of the learning rate left at the end of the cosine"
+    )
+    warmup: int = Field(
+        default=100, ge=0, description="steps of linear rise before the cosine; at most a tenth of all steps"
+    )
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's; of weights with more than one axis only")
+    clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    average: float = Field(
+        default=0.998, ge=0, lt=1, description="decay of the moving average of the weights, each step"
+    )
+    log_every: int = Field(default=20, ge=1, description="steps between records in the journal")
+    validate_every: int = Field(default=0, ge=0, description="steps between validations; 0: at the end only")
+    checkpoint_every: int = Field(default=500, ge=0, description="steps between checkpoints; 0: only at the end")
+    cache_gib: float = Field(default=8.0, ge=0, description="memory for the chips of each feed, GiB")
+    workers: int = Field(default=1, ge=1, description="threads that read and augment chips")
+    ahead: int = Field(default=3, ge=1, description="batches made ahead")
 
     def rate(self, step: int) -> float:
         """Learning rate of ``step``: a linear rise, then half a cosine [Loshchilov 2017]."""

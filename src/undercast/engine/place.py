@@ -15,13 +15,17 @@ from undercast.engine.allocator import tune_allocator
 class Place(Settings):
     """Where a training runs. None of it changes what is learnt, beyond rounding."""
 
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="kind of device")
-    devices: int = Field(1, ge=1, description="devices, a process each; under torchrun its own count")
-    nodes: int = Field(1, ge=1, description="machines; under torchrun its own count")
-    precision: Literal["32-true", "bf16-mixed"] = Field("bf16-mixed", description="of matrix products; sums are 32 bit")
-    threads: int = Field(0, ge=0, description="CPU threads a process; 0: as torch chooses")
-    channels_last: bool = Field(True, description="keep images channels-last, which CPU and GPU convolutions prefer")
-    allocator: bool = Field(True, description="keep freed memory in the process (glibc only)")
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="kind of device")
+    devices: int = Field(default=1, ge=1, description="devices, a process each; under torchrun its own count")
+    nodes: int = Field(default=1, ge=1, description="machines; under torchrun its own count")
+    precision: Literal["32-true", "bf16-mixed"] = Field(
+        default="bf16-mixed", description="of matrix products; sums are 32 bit"
+    )
+    threads: int = Field(default=0, ge=0, description="CPU threads a process; 0: as torch chooses")
+    channels_last: bool = Field(
+        default=True, description="keep images channels-last, which CPU and GPU convolutions prefer"
+    )
+    allocator: bool = Field(default=True, description="keep freed memory in the process (glibc only)")
 
     def launch(self) -> Fabric:
         """The running Fabric of this place, started on the first call; with several devices, in every process."""
