@@ -1,0 +1,227 @@
+"""A whole scene: ground, water, two radar passes, one optical overpass, and the truth of all of it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undercast.bands import DEM, OCCURRENCE, S1, S2_L1C, Modality
+from undercast.chip import Chip
+from undercast.errors import ConfigError
+from undercast.simulate import optics, radar, sky
+from undercast.simulate.cover import Land, make_land
+from undercast.simulate.draw import draw_parameters
+from undercast.simulate.fields import Array, Shape, fractal, generator
+from undercast.simulate.ground import Ground
+from undercast.simulate.parameters import SceneParameters
+from undercast.simulate.terrain import PIXEL, Terrain, make_terrain, slope_of
+from undercast.simulate.water import Waters, label_of, make_water
+
+MODALITIES: dict[str, Modality] = {
+    "s1": S1,
+    "s1_pre": S1,
+    "s2": S2_L1C,
+    "s2_clear": S2_L1C,
+    "dem": DEM,
+    "occurrence": OCCURRENCE,
+}
+"""Role → what its pixels mean."""
+
+
+@dataclass(frozen=True)
+class SimulatedScene:
+    """A scene and its truth, on a UTM grid of 10 m.
+
+    ``images``: role → float32 ``[C, H, W]`` in the unit of :data:`MODALITIES`, NaN where the swath ends.
+    ``targets``: name → uint8 ``[H, W]``: ``flood`` (1 water), ``flood_event`` (1 beyond permanent water), ``flood_weak``
+    (255 under cloud, with ``s2``), ``cloud`` (0 clear, 1 cloud, 2 shadow), ``cover`` (:class:`~.ground.Ground`).
+    ``truth``: what no sensor sees, ``[H, W]``: ``permanent``, ``flooded_vegetation``, ``layover_shadow`` (uint8 0/1; 2 is
+    shadow), ``depth`` m, ``hand`` m, ``slope`` degrees, ``incidence`` degrees, ``transmission`` and ``cloud_shadow`` 0–1.
+    ``crs`` is ``EPSG:n``, ``transform`` the affine (a, b, c, d, e, f) of pixel corners.
+    """
+
+    images: dict[str, Array]
+    targets: dict[str, NDArray[np.uint8]]
+    truth: dict[str, NDArray[np.generic]]
+    parameters: SceneParameters
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+
+
+@dataclass
+class _World:
+    """The parts of a scene, each made on first use from its own stream of random numbers."""
+
+    shape: Shape
+    seed: int
+    parameters: SceneParameters
+
+    @cached_property
+    def terrain(self) -> Terrain:
+        p = self.parameters
+        return make_terrain(generator(self.seed, "terrain"), self.shape, p.relief, p.water.channel_cells)
+
+    @cached_property
+    def land(self) -> Land:
+        return make_land(generator(self.seed, "cover"), self.shape, self.parameters.cover, self.terrain)
+
+    @cached_property
+    def waters(self) -> Waters:
+        return make_water(generator(self.seed, "water"), self.shape, self.parameters.water, self.terrain, self.land)
+
+    @cached_property
+    def clouds(self) -> sky.Clouds:
+        return sky.make_clouds(generator(self.seed, "sky"), self.shape, self.parameters.sky, self.parameters.optics)
+
+    @cached_property
+    def geometry(self) -> radar.Geometry:
+        return radar.look_at(self.terrain.elevation, self.parameters.radar)
+
+    def radar_image(self, role: str) -> Array:
+        waters, flooded = self.waters, role == "s1"
+        settings = self.parameters.radar if flooded else self.parameters.radar_pre
+        nothing = np.zeros(self.shape, np.bool_)
+        debris = None
+        amount = self.parameters.water.debris
+        if flooded and amount > 0.01:
+            patches = fractal(generator(self.seed, "debris"), self.shape, 40.0, 2.8)
+            debris = np.where(waters.flood, np.clip(np.float32(amount) * (1 + patches), 0, 1), np.float32(0))
+        surface = radar.Surface(
+            waters.permanent | (waters.flood & ~waters.vegetated) if flooded else waters.permanent,
+            waters.vegetated if flooded else nothing,
+            debris,
+        )
+        image = radar.see(self.seed, role, self.land, self.terrain, surface, self.geometry, settings)
+        return _cut(image, settings.border)
+
+    @cached_property
+    def views(self) -> optics.Views:
+        return self.look(cloudy=True)
+
+    def look(self, *, cloudy: bool) -> optics.Views:
+        clouds = self.clouds if cloudy else None
+        rng = generator(self.seed, "optics")
+        return optics.see(rng, self.land, self.terrain, self.waters, clouds, self.parameters.optics)
+
+
+def simulate_scene(
+    height: int,
+    width: int,
+    seed: int,
+    *,
+    parameters: SceneParameters | None = None,
+    only: Collection[str] | None = None,
+) -> SimulatedScene:
+    """The scene that ``seed`` and the size determine, bit for bit.
+
+    ``parameters`` replaces those drawn from the seed; ``only`` names the roles and targets that are wanted (default all),
+    which changes none of them and saves the time of the others. Truth layers come with ``only`` of None.
+
+    Raises:
+        ConfigError: a size below 1, or a name in ``only`` that no scene has.
+    """
+    if height < 1 or width < 1:
+        raise ConfigError(f"a scene of {height} x {width} pixels cannot be; give a height and width of at least 1")
+    unknown = sorted(set(only or ()) - set(MODALITIES) - set(TARGETS))
+    if unknown:
+        raise ConfigError(f"no scene has '{unknown[0]}'; known: {', '.join((*MODALITIES, *TARGETS))}")
+    wanted = set(only) if only is not None else {*MODALITIES, *TARGETS}
+    drawn = parameters if parameters is not None else draw_parameters(seed)
+    world = _World((height, width), seed, drawn)
+    images = _images(world, wanted)
+    targets = _targets(world, wanted, images)
+    place = drawn.place
+    return SimulatedScene(
+        images=images,
+        targets=targets,
+        truth=_truth(world) if only is None else {},
+        parameters=drawn,
+        crs=f"EPSG:{place.epsg}",
+        transform=(PIXEL, 0.0, place.easting, 0.0, -PIXEL, place.northing),
+    )
+
+
+TARGETS = ("flood", "flood_event", "flood_weak", "cloud", "cover")
+"""The targets of a scene."""
+
+
+def simulate_chip(seed: int, size: int = 256, task: str = "flood", only: Collection[str] | None = None) -> Chip:
+    """Scene ``seed`` of ``size`` × ``size`` pixels as a chip: one event and one place of its own."""
+    scene = simulate_scene(size, size, seed, parameters=draw_parameters(seed, task), only=only)
+    return Chip(
+        key=f"simulated-{seed}",
+        images=scene.images,
+        targets=scene.targets,
+        event=f"simulated-{seed}",
+        place=scene.parameters.place.landscape,
+    )
+
+
+def _images(world: _World, wanted: set[str]) -> dict[str, Array]:
+    images = {role: world.radar_image(role) for role in ("s1", "s1_pre") if role in wanted}
+    border = world.parameters.optics.border
+    if wanted & {"s2", "flood_weak", "s2_clear"}:
+        cloudy = bool(wanted & {"s2", "flood_weak"})
+        views = world.views
+        if cloudy and views.cloudy is not None:
+            images["s2"] = _cut(views.cloudy, border)
+        if "s2_clear" in wanted:
+            images["s2_clear"] = _cut(views.clear, border)
+    if "dem" in wanted:
+        images["dem"] = world.terrain.elevation[None]
+    if "occurrence" in wanted:
+        images["occurrence"] = world.waters.occurrence[None]
+    return images
+
+
+def _targets(world: _World, wanted: set[str], images: dict[str, Array]) -> dict[str, NDArray[np.uint8]]:
+    targets: dict[str, NDArray[np.uint8]] = {}
+    if "flood" in wanted:
+        targets["flood"] = label_of(world.waters, world.land.cover, world.parameters.water.label_closure)
+    if "flood_event" in wanted:
+        targets["flood_event"] = world.waters.flood.astype(np.uint8)
+    if "flood_weak" in wanted:
+        targets["flood_weak"] = optics.weak_label(images["s2"])
+        if "s2" not in wanted:
+            del images["s2"]
+    if "cloud" in wanted:
+        targets["cloud"] = sky.cloud_class(world.clouds)
+    if "cover" in wanted:
+        targets["cover"] = np.where(world.waters.permanent, np.uint8(Ground.WATER), world.land.cover)
+    return targets
+
+
+def _truth(world: _World) -> dict[str, NDArray[np.generic]]:
+    south, east = slope_of(world.terrain.elevation)
+    geometry, waters = world.geometry, world.waters
+    return {
+        "permanent": waters.permanent.astype(np.uint8),
+        "depth": waters.depth,
+        "flooded_vegetation": waters.vegetated.astype(np.uint8),
+        "layover_shadow": np.where(geometry.shadow, 2, geometry.layover).astype(np.uint8),
+        "hand": np.maximum(waters.height, 0),
+        "slope": np.rad2deg(np.arctan(np.hypot(south, east))),
+        "incidence": geometry.incidence,
+        "transmission": world.clouds.transmission,
+        "cloud_shadow": 1 - world.clouds.sunlight,
+    }
+
+
+def _cut(image: Array, border: tuple[float, float] | None) -> Array:
+    """``image`` with NaN beyond the edge of the swath."""
+    if border is None:
+        return image
+    image[:, beyond((image.shape[1], image.shape[2]), border)] = np.nan
+    return image
+
+
+def beyond(shape: Shape, border: tuple[float, float]) -> NDArray[np.bool_]:
+    """Where a scene of ``shape`` lies outside the swath, bool: the declared nodata of a border (angle, share)."""
+    angle, share = border
+    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])[None, :]
+    along = np.broadcast_to(rows * np.cos(angle) + columns * np.sin(angle), shape)
+    ends = [r * np.cos(angle) + c * np.sin(angle) for r in (0, shape[0] - 1) for c in (0, shape[1] - 1)]
+    result: NDArray[np.bool_] = along >= max(ends) + 0.5 - share * (max(ends) - min(ends) + 1)
+    return result

@@ -1,0 +1,64 @@
+"""Clouds: how thick, how much light they let through, and where their shadow falls."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undercast.simulate.fields import COARSE, Array, Shape, coarse_shape, level, spectral, upsample
+from undercast.simulate.parameters import Optics, Sky
+from undercast.simulate.terrain import PIXEL
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """``[H, W]`` float32: ``thickness`` optical depth of cloud and ``cirrus``; ``transmission`` of both on the way up,
+    ``sunlight`` that reaches the ground through cloud elsewhere (1 is full)."""
+
+    thickness: Array
+    cirrus: Array
+    transmission: Array
+    sunlight: Array
+
+
+CLOUD_BELOW = 0.75
+"""Transmission below which a pixel is cloud."""
+SHADOW_BELOW = 0.7
+"""Share of sunlight below which clear ground is in cloud shadow."""
+
+
+def transmit(thickness: Array) -> Array:
+    """Share of light that passes a cloud of optical ``thickness``: two-stream, asymmetry 0.85 [Bohren 1987]."""
+    return 1 / (1 + np.float32(0.75 * (1 - 0.85)) * 2 * thickness)
+
+
+def shadow_shift(sky: Sky, optics: Optics) -> tuple[int, int]:
+    """Where the shadow of a cloud falls from it: rows (south positive) and columns (east positive)."""
+    reach = sky.height / np.tan(np.deg2rad(optics.sun_elevation)) / PIXEL
+    azimuth = np.deg2rad(optics.sun_azimuth)
+    return round(float(reach * np.cos(azimuth))), round(float(-reach * np.sin(azimuth)))
+
+
+def make_clouds(rng: np.random.Generator, shape: Shape, sky: Sky, optics: Optics) -> Clouds:
+    """One field of cloud over the scene and as far towards the sun as the cloud that shades it."""
+    down, across = shadow_shift(sky, optics)
+    # Shadow at p comes from cloud at p - shift: the field must cover both windows.
+    whole = shape[0] + abs(down), shape[1] + abs(across)
+    top, left = max(down, 0), max(across, 0)
+    spacing = COARSE if max(whole) < 3000 else 2 * COARSE
+    coarse = spectral(rng, coarse_shape(whole, spacing), sky.size / spacing, sky.exponent)
+    edge = level(coarse, 1 - sky.cover)
+    depth = np.maximum(coarse - np.float32(min(edge, 1e3)), 0) * np.float32(sky.thickness)
+    field = np.maximum(upsample(depth, whole, spacing), 0)
+    thickness = np.ascontiguousarray(field[top : top + shape[0], left : left + shape[1]])
+    shading = field[top - down : top - down + shape[0], left - across : left - across + shape[1]]
+    thin = spectral(rng, coarse_shape(shape), 200 / COARSE, 3.0, (1.0, 0.35))
+    cirrus = np.float32(sky.cirrus) * np.exp(0.8 * np.minimum(upsample(thin, shape), 3) - np.float32(0.32))
+    return Clouds(thickness, cirrus, transmit(thickness + cirrus), transmit(shading))
+
+
+def cloud_class(clouds: Clouds) -> NDArray[np.uint8]:
+    """0 clear, 1 cloud, 2 shadow, ``[H, W]`` uint8."""
+    cloudy = clouds.transmission < CLOUD_BELOW
+    shadow = (clouds.sunlight < SHADOW_BELOW) & ~cloudy
+    return np.where(cloudy, 1, np.where(shadow, 2, 0)).astype(np.uint8)
