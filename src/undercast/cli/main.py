@@ -49,6 +49,7 @@ def _root(
 
 for _verb, _module in VERBS.items():
     app.command(_verb)(getattr(import_module(f"undercast.cli.{_module}"), _module))
+app.add_typer(import_module("undercast.cli.data").data, name="data")
 
 
 def main() -> None:
