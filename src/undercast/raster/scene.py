@@ -114,6 +114,15 @@ class Scene:
         return int(self.grid.shape[0]), int(self.grid.shape[1])
 
     @property
+    def name(self) -> str:
+        """What the scene is called: its first file's name, less the band where each band has a file of its own."""
+        items = next(iter(self.images.values())).bands
+        stem = Path(items[0].header.path).stem
+        if len({item.header.path for item in items}) == 1:
+            return stem
+        return re.sub(rf"(?i)(^|[^a-z0-9]){items[0].band}(?=$|[^a-z0-9])", "", stem).strip("-_ ") or stem
+
+    @property
     def acquired(self) -> datetime | None:
         """When the first image was taken, from its tags or its name (``20190912T060125``); None where neither says."""
         header = next(iter(self.images.values())).bands[0].header

@@ -1,0 +1,92 @@
+"""What a pixel of ``class.tif`` says, in which colour; probabilities to codes.
+
+Dry, not observed, excluded, cloudy and out of the model's domain are five different answers.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from undercast.config import Settings
+from undercast.task import NODATA, Task
+
+DRY, PERMANENT, FLOOD, WATER, UNCERTAIN = 0, 1, 2, 3, 4
+
+
+class Entry(NamedTuple):
+    """One code: its value, its key in ``summary.json``, its name in words, and its colour (``#rrggbb``)."""
+
+    value: int
+    key: str
+    name: str
+    color: str
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Red, green and blue, 0 to 255."""
+        return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
+
+
+# Blue water and peach land are the colours of the figures of [Garg 2023].
+FLOOD_ENTRIES = (
+    Entry(DRY, "dry", "dry", "#f3d9b8"),
+    Entry(PERMANENT, "permanent_water", "permanent or reference water", "#0b2f6b"),
+    Entry(FLOOD, "flood", "flood", "#e4572e"),
+    Entry(WATER, "water", "water, not told apart", "#1f6fd6"),
+    Entry(UNCERTAIN, "uncertain", "uncertain", "#b58bd1"),
+)
+NO_ANSWER_ENTRIES = (
+    Entry(250, "excluded_terrain", "excluded: terrain", "#8c7b6b"),
+    Entry(251, "layover_shadow", "layover or shadow", "#6b5f57"),
+    Entry(252, "outside_domain", "outside the training domain", "#c2b280"),
+    Entry(253, "cloud", "cloud", "#ffffff"),
+    Entry(NODATA, "not_observed", "not observed", "#262626"),
+)
+
+
+class CodeConfig(Settings):
+    """When a pixel is called a class."""
+
+    uncertain_band: float = Field(
+        default=0.02, ge=0, lt=0.5, description="flood: 'uncertain' nearer to the threshold than this, probability"
+    )
+
+
+def entries_of(task: Task) -> tuple[Entry, ...]:
+    """The codes a product of ``task`` may hold, in order of value."""
+    if task.name == "flood":
+        return FLOOD_ENTRIES + NO_ANSWER_ENTRIES
+    own = tuple(Entry(label.value, label.name.replace(" ", "_"), label.name, label.color) for label in task.classes)
+    return own + NO_ANSWER_ENTRIES
+
+
+def encode(
+    probabilities: NDArray[np.float32], task: Task, threshold: float, config: CodeConfig | None = None
+) -> NDArray[np.uint8]:
+    """Codes ``[h, w]`` uint8 of probabilities ``[K, h, w]``; 255 where they are NaN.
+
+    Flood: 3 (water not told apart) from ``threshold`` up, 4 within the uncertain band around it, else 0. Other tasks:
+    class 1 from ``threshold`` up where there are two, else the most probable class.
+    """
+    config = config or CodeConfig()
+    unseen = np.isnan(probabilities[0])
+    if len(task) > 2:
+        codes = np.where(unseen, 0, probabilities.argmax(axis=0)).astype(np.uint8)
+    else:
+        positive = probabilities[1]
+        codes = (positive >= threshold).astype(np.uint8)
+        if task.name == "flood":
+            codes *= WATER
+            codes[np.abs(positive - threshold) < config.uncertain_band] = UNCERTAIN
+    codes[unseen] = NODATA
+    return codes
+
+
+def to_percent(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Likelihood ``[h, w]`` uint8, 0 to 100, 255 where NaN: of class 1 where there are two, else of the likeliest."""
+    chosen = probabilities[1] if len(probabilities) == 2 else probabilities.max(axis=0)
+    with np.errstate(invalid="ignore"):
+        percent = np.rint(np.clip(chosen, 0, 1) * 100)
+    return np.where(np.isnan(percent), NODATA, percent).astype(np.uint8)

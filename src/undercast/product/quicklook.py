@@ -1,0 +1,175 @@
+"""The picture an analyst looks at first: what the sensor saw beside what the map says."""
+
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
+
+from undercast.product.area import ground_size
+from undercast.product.codes import DRY, Entry
+from undercast.product.summary import square_km
+from undercast.raster.windows import Window
+
+SIDE = 1100
+"""Rows or columns of the larger side of the picture of a scene, pixels."""
+
+INK, PAPER, FAINT = "#1f2933", "#ffffff", "#66707a"
+
+
+class Preview:
+    """A small version of one band, averaged over square cells while the scene goes by.
+
+    Sums are kept in whole hundredths, so that the picture does not depend on the order or size of blocks.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.step = max(1, math.ceil(max(shape) / SIDE))
+        small = -(-shape[0] // self.step), -(-shape[1] // self.step)
+        self._sum = np.zeros(small, np.int64)
+        self._count = np.zeros(small, np.int64)
+
+    def add(self, window: Window, band: NDArray[np.float32]) -> None:
+        """Take in a block of the band, ``[h, w]`` float32, NaN where unseen."""
+        seen = np.isfinite(band)
+        whole = np.where(seen, np.rint(band * 100), 0).astype(np.int64)
+        rows, first_row = _cells(window.row, window.height, self.step)
+        cols, first_col = _cells(window.col, window.width, self.step)
+        area = slice(first_row, first_row + len(rows)), slice(first_col, first_col + len(cols))
+        for target, values in ((self._sum, whole), (self._count, seen.astype(np.int64))):
+            target[area] += np.add.reduceat(np.add.reduceat(values, rows, axis=0), cols, axis=1)
+
+    def image(self) -> NDArray[np.float32]:
+        """The averages ``[h, w]`` float32, NaN where nothing was seen."""
+        average = self._sum / np.maximum(self._count, 1) / 100
+        return np.where(self._count > 0, average, np.nan).astype(np.float32)
+
+
+def _cells(first: int, size: int, step: int) -> tuple[NDArray[np.intp], int]:
+    """Where the cells that ``size`` pixels from ``first`` on touch begin within them, and the first cell's number."""
+    starts = np.arange(first // step, -(-(first + size) // step)) * step - first
+    return np.maximum(starts, 0).astype(np.intp), first // step
+
+
+def draw_quicklook(
+    path: Path,
+    *,
+    class_map: Path,
+    preview: Preview,
+    grid: GeoBox,
+    entries: tuple[Entry, ...],
+    areas: dict[int, float],
+    title: str,
+    scene: str,
+    band: str,
+    acquired: datetime | None,
+    credit: str,
+) -> None:
+    """Draw the scene beside its map, with legend, scale bar and date: a PNG, the same bytes each time."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    background = preview.image()
+    height, width = background.shape
+    with rasterio.open(class_map) as source:
+        codes = source.read(1, out_shape=(height, width), resampling=Resampling.nearest)
+    tall, wide = ground_size(grid)
+    ratio = (height * tall) / (width * wide)
+    side_by_side = ratio > 0.62
+    panel = 6.2
+    map_height = panel * min(ratio, 2.5) if side_by_side else 2 * 11.0 * max(ratio, 0.08) + 0.5
+    figure = Figure(figsize=(2 * panel + 0.7 if side_by_side else 11.6, map_height + 2.25), dpi=110, facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    full_width, full_height = figure.get_size_inches()
+    figure.text(0.3 / full_width, 1 - 0.52 / full_height, title, fontsize=19, fontweight="bold", color=INK)
+    when = f"{acquired:%d %B %Y, %H:%M} UTC" if acquired else "date not known"
+    figure.text(0.3 / full_width, 1 - 0.86 / full_height, f"{scene}  ·  {when}", fontsize=10.5, color=FAINT)
+    bottom, top = 0.85 / full_height, 1 - 1.3 / full_height
+    if side_by_side:
+        size = (1 - 0.8 / full_width) / 2
+        boxes = [(0.3 / full_width, bottom, size, top - bottom), (0.5 / full_width + size, bottom, size, top - bottom)]
+    else:
+        size = (top - bottom - 0.4 / full_height) / 2
+        line = 0.3 / full_width, 1 - 0.6 / full_width
+        boxes = [(line[0], bottom + size + 0.4 / full_height, line[1], size), (line[0], bottom, line[1], size)]
+    pictures = (_grey(background), _paint(codes, background, entries))
+    for box, picture, name in zip(boxes, pictures, (f"What the sensor saw: {band}", "What the map says"), strict=True):
+        axes = figure.add_axes(box)
+        axes.imshow(picture, aspect=tall / wide, origin="lower" if grid.affine.e > 0 else "upper")
+        axes.set_title(name, fontsize=10.5, color=INK, loc="left", pad=5)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_color("#c4cad0")
+    _scale_bar(axes, height, width, wide * preview.step, up=grid.affine.e > 0)
+    _legend(figure, entries, areas, codes, credit)
+    figure.savefig(path, metadata={"Software": None})
+
+
+def _grey(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The band as grey ``[h, w, 3]``, stretched between its 1st and 99th percentile; unseen in the colour of 255."""
+    seen = image[np.isfinite(image)]
+    low, high = np.percentile(seen, (1, 99)) if seen.size else (0.0, 1.0)
+    shade = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
+    grey = np.repeat(shade[:, :, None], 3, axis=2).astype(np.float32)
+    grey[~np.isfinite(image)] = np.array([0.15, 0.15, 0.15], np.float32)
+    return grey
+
+
+def _paint(
+    codes: NDArray[np.uint8], background: NDArray[np.float32], entries: tuple[Entry, ...]
+) -> NDArray[np.float32]:
+    """The classes in their colours ``[h, w, 3]``; the first keeps a little of the image, so that the land is known."""
+    table = np.zeros((256, 3), np.float32)
+    for entry in entries:
+        table[entry.value] = np.array(entry.rgb, np.float32) / 255
+    painted = table[codes]
+    first = codes == entries[0].value if entries[0].value == DRY else np.zeros(codes.shape, bool)
+    shade = 0.62 + 0.38 * _grey(background)
+    painted[first] *= shade[first]
+    return painted
+
+
+def _scale_bar(axes: Any, height: int, width: int, metres: float, *, up: bool) -> None:
+    """A bar of a round length, about a quarter of the picture wide, in the lower left corner."""
+    from matplotlib.patches import FancyBboxPatch, Rectangle
+
+    wanted = width * metres / 4
+    power = 10.0 ** math.floor(math.log10(wanted))
+    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
+    pixels = length / metres
+    text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    x = 0.03
+    y = 0.035
+    share = pixels / width
+    plate = FancyBboxPatch(
+        (x, y), share + 0.0, 0.045, boxstyle="round,pad=0.012", transform=axes.transAxes, facecolor="white", alpha=0.82,
+        edgecolor="none",
+    )  # fmt: skip
+    axes.add_patch(plate)
+    axes.add_patch(Rectangle((x, y), share, 0.008, transform=axes.transAxes, facecolor=INK, edgecolor="none"))
+    axes.text(x + share / 2, y + 0.014, text, transform=axes.transAxes, fontsize=9, color=INK, ha="center", va="bottom")
+
+
+def _legend(
+    figure: Any, entries: tuple[Entry, ...], areas: dict[int, float], codes: NDArray[np.uint8], credit: str
+) -> None:
+    """One patch and area for every class there is, and who made the map."""
+    from matplotlib.patches import Patch
+
+    present = [entry for entry in entries if areas[entry.value] > 0]
+    handles = [
+        Patch(facecolor=entry.color, edgecolor="#9aa3ab", label=f"{entry.name}  {square_km(areas[entry.value])}")
+        for entry in present
+    ]
+    full_width, full_height = figure.get_size_inches()
+    figure.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=(0.22 / full_width, 0.34 / full_height), ncols=4,
+        frameon=False, fontsize=10, handlelength=1.2, handleheight=1.0, columnspacing=1.8, borderpad=0.2,
+    )  # fmt: skip
+    figure.text(0.3 / full_width, 0.16 / full_height, credit, fontsize=8, color=FAINT)

@@ -1,0 +1,129 @@
+"""What a map says in numbers: area by class, how much was observed, and a verdict."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pydantic import Field
+
+from undercast.config import Settings
+from undercast.product.area import PixelArea
+from undercast.product.codes import FLOOD, UNCERTAIN, WATER, Entry
+from undercast.raster.windows import Window
+
+Verdict = Literal["flood", "water detected", "none detected", "cannot tell"]
+
+CELL = 512
+"""Columns counted together; within one cell of a row every pixel is taken to cover the same ground."""
+
+
+class VerdictConfig(Settings):
+    """When a scene is called flooded."""
+
+    minimum_area: float = Field(default=10_000.0, ge=0, description="water below this is no detection, m²")
+    minimum_observed: float = Field(
+        default=0.5, ge=0, le=1, description="share observed below which the absence of water tells nothing"
+    )
+
+
+class Tally:
+    """Counts of every code, kept by row and cell so that areas do not depend on the order or size of blocks."""
+
+    def __init__(self, grid: GeoBox, entries: tuple[Entry, ...]) -> None:
+        self.entries = entries
+        self._grid = grid
+        self._shape = int(grid.shape[0]), int(grid.shape[1])
+        cells = -(-self._shape[1] // CELL)
+        self._counts = {entry.value: np.zeros((self._shape[0], cells), np.int32) for entry in entries}
+        self._near_unseen = 0
+
+    def add(self, window: Window, codes: NDArray[np.uint8], near_unseen: NDArray[np.bool_]) -> None:
+        """Count a block: ``codes`` and ``near_unseen`` ``[h, w]`` cover ``window``."""
+        rows = slice(window.row, window.row + window.height)
+        for value, counts in self._counts.items():
+            present = codes == value
+            if not present.any():
+                continue
+            for cell in range(window.col // CELL, -(-(window.col + window.width) // CELL)):
+                first, last = max(cell * CELL - window.col, 0), min((cell + 1) * CELL - window.col, window.width)
+                counts[rows, cell] += np.count_nonzero(present[:, first:last], axis=1).astype(np.int32)
+        self._near_unseen += int(np.count_nonzero(near_unseen))
+
+    @property
+    def pixels(self) -> dict[int, int]:
+        """Number of pixels by code."""
+        return {value: int(counts.sum(dtype=np.int64)) for value, counts in self._counts.items()}
+
+    @property
+    def near_unseen(self) -> int:
+        """Number of answered pixels within the network's reach of ground that was not seen."""
+        return self._near_unseen
+
+    def areas(self) -> dict[int, float]:
+        """Square metres on the ellipsoid by code."""
+        first = np.arange(next(iter(self._counts.values())).shape[1]) * CELL
+        centres = (first + np.minimum(first + CELL, self._shape[1])) / 2
+        area = PixelArea(self._grid)(np.arange(self._shape[0]) + 0.5, centres)
+        return {value: math.fsum((counts * area).ravel()) for value, counts in self._counts.items()}
+
+
+def summarise(tally: Tally, config: VerdictConfig, *, reference: bool, flood: bool) -> dict[str, Any]:
+    """The body of ``summary.json``: verdict and sentence, shares observed, and area and pixels by class.
+
+    ``reference``: permanent water was told apart; ``flood``: the task asks for water, so there is a verdict to give.
+    """
+    areas, pixels = tally.areas(), tally.pixels
+    whole = math.fsum(areas.values())
+    observed = math.fsum(area for value, area in areas.items() if value < 250)
+    answered = sum(count for value, count in pixels.items() if value < 250)
+    share = observed / whole if answered else 0.0
+    body: dict[str, Any] = {}
+    if flood:
+        body |= _verdict(areas, share, observed, config, reference)
+    body |= {
+        "observed_share": round(share, 6),
+        "scene_area_m2": round(whole, 1),
+        "observed_area_m2": round(observed, 1),
+        "area_m2": {entry.key: round(areas[entry.value], 1) for entry in tally.entries},
+        "pixels": {entry.key: pixels[entry.value] for entry in tally.entries},
+        "near_unseen_pixels": tally.near_unseen,
+        "near_unseen_share": round(tally.near_unseen / answered, 6) if answered else 0.0,
+    }
+    return body
+
+
+def _verdict(
+    areas: dict[int, float], share: float, observed: float, config: VerdictConfig, reference: bool
+) -> dict[str, str]:
+    found = areas[FLOOD] if reference else areas[WATER] + areas[FLOOD]
+    word = "Flood" if reference else "Water"
+    seen = f"{percent(share)} of the scene was observed"
+    verdict: Verdict
+    if share > 0 and found >= config.minimum_area:
+        verdict = "flood" if reference else "water detected"
+        sentence = f"{word} on {square_km(found)}, {percent(found / observed)} of the ground seen; {seen}."
+    elif share < config.minimum_observed:
+        verdict = "cannot tell"
+        sentence = f"Nothing can be said of {'flood' if reference else 'water'} here: {seen}."
+    else:
+        verdict = "none detected"
+        sentence = f"No {word.lower()} of {square_km(config.minimum_area)} or more was detected; {seen}."
+    if verdict == "water detected":
+        sentence += " Flood is not told apart from permanent water, for which no reference was given."
+    if areas[UNCERTAIN] >= config.minimum_area:
+        sentence += f" {square_km(areas[UNCERTAIN])} are uncertain."
+    return {"verdict": verdict, "sentence": sentence}
+
+
+def square_km(area: float) -> str:
+    """An area in m² as a person writes it: km², or hectares where it is small."""
+    return f"{area / 1e6:,.1f} km²" if area >= 1e6 else f"{area / 1e4:,.1f} ha"
+
+
+def percent(share: float) -> str:
+    """A share in percent that says 0 or 100 only where it is exact."""
+    if share in (0.0, 1.0):
+        return f"{100 * share:.0f} %"
+    return f"{min(max(100 * share, 0.1), 99.9):.1f} %"
