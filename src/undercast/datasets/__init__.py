@@ -1,1 +1,48 @@
-"""Layouts on disk to chips; splits by place and event, never by chip."""
+"""Layouts on disk → chips; splits by place and event, never by chip."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from undercast.chip import ChipSource
+from undercast.datasets.folder import INDEX, FolderChips
+from undercast.datasets.ombria import Ombria
+from undercast.datasets.sen1floods11 import Sen1Floods11, version_folder
+from undercast.datasets.simulated import SimulatedChips
+from undercast.errors import InputError
+
+__all__ = ["FolderChips", "Ombria", "Sen1Floods11", "SimulatedChips", "open_dataset"]
+
+LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], ChipSource]]] = {
+    "sen1floods11": (lambda path: version_folder(path) is not None, Sen1Floods11),
+    "ombria": (lambda path: (path / "groups.csv").is_file() and (path / "OmbriaS1").is_dir(), Ombria),
+    "folder": (lambda path: (path / INDEX).is_file() or path.suffix == ".csv", FolderChips),
+}
+"""Layout name → whether a path is laid out so, and how it is opened."""
+
+
+def open_dataset(spec: str | Path, *, roles: tuple[str, ...] | None = None, cache: Path | None = None) -> ChipSource:
+    """The chips at a path, or simulated ones: ``simulated:FIRST+COUNT``, ``simulated:FIRST+COUNT@SIZE``.
+
+    ``roles`` and ``cache`` are for simulated chips (see :class:`SimulatedChips`).
+
+    Raises:
+        InputError: there is no such path, no layout fits it, or the chips cannot be read.
+    """
+    if str(spec).startswith("simulated:"):
+        return _simulated(str(spec), roles, cache)
+    path = Path(spec)
+    if not path.exists():
+        raise InputError(f"{spec}: no such folder; give one, or simulated:FIRST_SEED+COUNT")
+    for recognises, opened in LAYOUTS.values():
+        if recognises(path):
+            return opened(path)
+    raise InputError(f"{spec}: is laid out as none of {', '.join(LAYOUTS)}; your own rasters need an {INDEX} there")
+
+
+def _simulated(spec: str, roles: tuple[str, ...] | None, cache: Path | None) -> SimulatedChips:
+    match = re.fullmatch(r"simulated:(\d+)\+(\d+)(?:@(\d+))?", spec)
+    if not match:
+        raise InputError(f"{spec}: write it as simulated:FIRST_SEED+COUNT or simulated:FIRST_SEED+COUNT@SIZE")
+    first, count, size = int(match[1]), int(match[2]), int(match[3] or 256)
+    return SimulatedChips(first, count, size, roles=roles or ("s1", "s2"), cache=cache)

@@ -1,1 +1,7 @@
-"""A predictor and chips to one row a chip, and every statistic from that table."""
+"""Predictor and chips → one row a chip → a report; needs no torch."""
+
+from undercast.evaluate.baselines import BASELINES, FixedThreshold, OtsuThreshold, baseline
+from undercast.evaluate.report import Report, report
+from undercast.evaluate.table import Row, Table, score
+
+__all__ = ["BASELINES", "FixedThreshold", "OtsuThreshold", "Report", "Row", "Table", "baseline", "report", "score"]

@@ -1,0 +1,132 @@
+"""Sen1Floods11 in its official layout: hand-labelled and weakly labelled floods in Sentinel-1 and -2 [Bonafilia 2020].
+
+``v1.1/data/flood_events/HandLabeled/{S1Hand,S2Hand,LabelHand}/<EVENT>_<ID>_<LAYER>.tif`` and
+``.../WeaklyLabeled/{S1Weak,S2Weak,S2IndexLabelWeak}/``; the official split in
+``v1.1/splits/flood_handlabeled/flood_{train,valid,test,bolivia}_data.csv``. 512×512 pixels of about 10 m.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undercast.bands import S1, S2_L1C, Modality
+from undercast.chip import Chip, ChipInfo
+from undercast.errors import InputError
+from undercast.raster import read_array
+from undercast.task import FLOOD, NODATA, Task
+
+Part = Literal["hand", "weak"]
+
+EVENTS = Path("data") / "flood_events"
+# part → folder, suffix of the file names, layer of the labels, name of the target
+LAYERS: dict[Part, tuple[str, str, str, str]] = {
+    "hand": ("HandLabeled", "Hand", "LabelHand", "flood"),
+    "weak": ("WeaklyLabeled", "Weak", "S2IndexLabelWeak", "flood_weak"),
+}
+SPLITS = ("train", "valid", "test", "bolivia")
+
+
+def version_folder(root: Path) -> Path | None:
+    """The folder that holds ``data/flood_events``, at ``root`` or in its ``v1.1``; None where there is none."""
+    return next((folder for folder in (root, root / "v1.1") if (folder / EVENTS).is_dir()), None)
+
+
+class Sen1Floods11:
+    """Chips of Sen1Floods11: ``parts`` ``hand`` (target ``flood``), ``weak`` (target ``flood_weak``), or both.
+
+    Roles ``s1`` (VV, VH dB) and ``s2`` (13 bands, top of atmosphere). Every chip has both roles, so that any chips
+    make a batch: where the file of one is missing its image is NaN throughout. Label -1 (no data, or cloud) is 255.
+    The official split shares its events between training and test, all but Bolivia: the place of a chip is the chip
+    itself, and only :func:`~undercast.datasets.split.check_disjoint` ``by=("place",)`` passes it. A chip in none of the
+    split files has the split ``''``, a weakly labelled one ``weak``.
+
+    Raises:
+        InputError: ``root`` is not laid out so, or a part holds no chip.
+    """
+
+    def __init__(self, root: str | Path, parts: Sequence[Part] = ("hand",)) -> None:
+        folder = version_folder(Path(root))
+        if folder is None:
+            raise InputError(f"{root}: is not laid out as Sen1Floods11 (v1.1/{EVENTS}/HandLabeled/S1Hand/…)")
+        self.folder = folder
+        self.parts = tuple(parts)
+        self._chips = [(part, info) for part in self.parts for info in self._list(part)]
+
+    @property
+    def task(self) -> Task:
+        """Water or dry; water is permanent water and flood together."""
+        return FLOOD
+
+    @property
+    def modalities(self) -> Mapping[str, Modality]:
+        """Sentinel-1 in dB, Sentinel-2 top of atmosphere."""
+        return {"s1": S1, "s2": S2_L1C}
+
+    @cached_property
+    def index(self) -> Sequence[ChipInfo]:
+        """One entry a chip, by part and then by name."""
+        return [info for _, info in self._chips]
+
+    def __len__(self) -> int:
+        return len(self._chips)
+
+    def __getitem__(self, number: int) -> Chip:
+        part, info = self._chips[number]
+        _, suffix, layer, target = LAYERS[part]
+        s1, _ = read_array(self._path(part, info.key, f"S1{suffix}"))
+        images = {"s1": self._sized(s1.astype(np.float32), 2, self._path(part, info.key, f"S1{suffix}"))}
+        optical = self._path(part, info.key, f"S2{suffix}")
+        images["s2"] = np.full((13, *s1.shape[1:]), np.nan, np.float32)
+        if optical.is_file():
+            images["s2"] = _reflectance(self._sized(read_array(optical)[0], 13, optical))
+        label = self._path(part, info.key, layer)
+        targets = {target: _label(read_array(label)[0][0], label)} if label.is_file() else {}
+        return Chip(info.key, images, targets, info.event, info.place)
+
+    def _path(self, part: Part, key: str, layer: str) -> Path:
+        return self.folder / EVENTS / LAYERS[part][0] / layer / f"{key}_{layer}.tif"
+
+    def _list(self, part: Part) -> Iterator[ChipInfo]:
+        name, suffix, _, _ = LAYERS[part]
+        layer = f"S1{suffix}"
+        files = sorted((self.folder / EVENTS / name / layer).glob(f"*_{layer}.tif"))
+        if not files:
+            raise InputError(f"{self.folder / EVENTS / name / layer}: holds no chip; is this part downloaded?")
+        splits = _read_splits(self.folder / "splits" / "flood_handlabeled") if part == "hand" else {}
+        for file in files:
+            key = file.name.removesuffix(f"_{layer}.tif")
+            split = splits.get(key, "") if part == "hand" else "weak"
+            yield ChipInfo(key, event=key.partition("_")[0], place=key, split=split)
+
+    @staticmethod
+    def _sized(image: NDArray[np.generic], bands: int, path: Path) -> NDArray[np.float32]:
+        if len(image) != bands:
+            raise InputError(f"{path}: has {len(image)} bands, Sen1Floods11 has {bands} here")
+        return image.astype(np.float32)
+
+
+def _read_splits(folder: Path) -> dict[str, str]:
+    """Chip key → split, from the official files; the first column of a row is the Sentinel-1 file."""
+    found: dict[str, str] = {}
+    for split in SPLITS:
+        path = folder / f"flood_{split}_data.csv"
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                found |= {row[0].removesuffix("_S1Hand.tif"): split for row in csv.reader(file) if row}
+    return found
+
+
+def _reflectance(counts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Reflectance of ``[13, H, W]`` counts. Only a pixel that is 0 in every band is unseen: B10 alone may well be 0."""
+    return np.where((counts == 0).all(axis=0), np.float32(np.nan), counts * np.float32(1e-4))
+
+
+def _label(values: NDArray[np.int16], path: Path) -> NDArray[np.uint8]:
+    if strange := sorted(set(np.unique(values).tolist()) - {-1, 0, 1}):
+        raise InputError(f"{path}: label holds {strange[0]}; Sen1Floods11's are -1, 0 and 1")
+    return np.where(values < 0, NODATA, values).astype(np.uint8)

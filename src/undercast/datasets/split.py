@@ -1,0 +1,174 @@
+"""Which chips train and which test: by place and by event, never by chip.
+
+Neighbouring chips of one flood are nearly copies of one another, so a split by chip measures memory
+[Roberts 2017]. :func:`check_disjoint` refuses one.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from undercast.bands import Modality
+from undercast.chip import Chip, ChipInfo, ChipSource
+from undercast.errors import InputError
+from undercast.task import Task
+
+Group = Literal["event", "place"]
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Some chips of a source, by number, in the order given. A :class:`~undercast.chip.ChipSource` itself."""
+
+    source: ChipSource
+    numbers: tuple[int, ...]
+
+    @property
+    def task(self) -> Task:
+        """The task of the source."""
+        return self.source.task
+
+    @property
+    def modalities(self) -> Mapping[str, Modality]:
+        """The modalities of the source."""
+        return self.source.modalities
+
+    @property
+    def index(self) -> Sequence[ChipInfo]:
+        """One entry a chip, in order."""
+        whole = self.source.index
+        return [whole[number] for number in self.numbers]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, number: int) -> Chip:
+        return self.source[self.numbers[number]]
+
+
+def select(
+    source: ChipSource,
+    *,
+    split: str | None = None,
+    event: str | Collection[str] | None = None,
+    place: str | Collection[str] | None = None,
+    key: str | Collection[str] | None = None,
+) -> Subset:
+    """The chips of ``source`` that are of all that is given; each may be one name or several.
+
+    Raises:
+        InputError: a name that no chip has, or no chip that fits; the message lists the names there are.
+    """
+    asked = {"split": split, "event": event, "place": place, "key": key}
+    wanted = {field: _names(value) for field, value in asked.items() if value is not None}
+    for field, names in wanted.items():
+        known = {getattr(info, field) for info in source.index}
+        if unknown := sorted(names - known):
+            raise InputError(f"no chip has {field} '{unknown[0]}'; there are {_listed(known)}")
+    numbers = [
+        number
+        for number, info in enumerate(source.index)
+        if all(getattr(info, field) in names for field, names in wanted.items())
+    ]
+    if not numbers:
+        raise InputError("no chip has " + " and ".join(f"{f} {', '.join(sorted(n))}" for f, n in wanted.items()))
+    return Subset(source, tuple(numbers))
+
+
+def without(source: ChipSource, *, event: str | Collection[str]) -> Subset:
+    """The chips of ``source`` of every other event. Raises InputError where none is left or the event is unknown."""
+    dropped = {info.event for info in select(source, event=event).index}
+    kept = tuple(number for number, info in enumerate(source.index) if info.event not in dropped)
+    if not kept:
+        raise InputError(f"without {', '.join(sorted(dropped))} no chip is left")
+    return Subset(source, kept)
+
+
+def leave_one_event_out(source: ChipSource) -> Iterator[tuple[str, Subset, Subset]]:
+    """Each event with the chips to train on and those to test on, in the order of the events' names."""
+    for event in sorted({info.event for info in source.index}):
+        yield event, without(source, event=event), select(source, event=event)
+
+
+def partition(source: ChipSource, share: float, *, seed: int, by: Group = "event") -> tuple[Subset, Subset]:
+    """Chips to train on and chips held out, about ``share`` of the chips, cut between whole events or places.
+
+    Groups are drawn in an order that the seed gives until ``share`` of the chips is held out; both sides hold at least
+    one group.
+
+    Raises:
+        InputError: fewer than two groups, or a chip of unknown group.
+    """
+    _refuse_unknown(source, by)
+    names = [getattr(info, by) for info in source.index]
+    groups = sorted(set(names))
+    if len(groups) < 2:
+        raise InputError(f"all {len(source)} chips are of one {by} ('{groups[0]}'), so none can be held out")
+    held: set[str] = set()
+    for group in np.random.default_rng(seed).permutation(groups)[:-1]:
+        if held and sum(name in held for name in names) >= share * len(names):
+            break
+        held.add(str(group))
+    return (
+        Subset(source, tuple(n for n, name in enumerate(names) if name not in held)),
+        Subset(source, tuple(n for n, name in enumerate(names) if name in held)),
+    )
+
+
+def labelled(source: ChipSource, *, count: int | None = None, fraction: float | None = None, seed: int = 0) -> Subset:
+    """``count`` chips, or ``fraction`` of them (at least one), drawn by ``seed`` and kept in the source's order.
+
+    With one seed a larger draw holds the smaller one, so that more labels never means other labels.
+
+    Raises:
+        InputError: not exactly one of the two is given, or more chips than there are.
+    """
+    if (count is None) == (fraction is None):
+        raise InputError("give either a count or a fraction of chips to label")
+    if count is None:
+        assert fraction is not None
+        if not 0 < fraction <= 1:
+            raise InputError(f"the fraction of labelled chips must be above 0 and at most 1, not {fraction}")
+        count = max(1, round(fraction * len(source)))
+    if not 0 < count <= len(source):
+        raise InputError(f"cannot label {count} of {len(source)} chips")
+    drawn = np.random.default_rng(seed).permutation(len(source))[:count]
+    return Subset(source, tuple(sorted(int(number) for number in drawn)))
+
+
+def check_disjoint(train: ChipSource, test: ChipSource, *, by: Sequence[Group] = ("event", "place")) -> None:
+    """Refuse a test set that shares an event or a place with the training set.
+
+    ``by=("place",)`` alone is for published splits that share events, such as Sen1Floods11's: say so beside the score.
+
+    Raises:
+        InputError: the message names a shared event, place or chip, or a chip of which neither is known.
+    """
+    for source in (train, test):
+        for info in source.index:
+            if not any(getattr(info, group) for group in by):
+                raise InputError(
+                    f"chip {info.key}: {' and '.join(by)} unknown, so it cannot be kept apart; add it to the index"
+                )
+    for field in (*by, "key"):
+        seen = {getattr(info, field) for info in train.index} - {""}
+        if shared := sorted(seen & {getattr(info, field) for info in test.index}):
+            more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+            raise InputError(f"{field} '{shared[0]}'{more} is in training and in test; split by event and by place")
+
+
+def _names(value: str | Collection[str]) -> set[str]:
+    return {value} if isinstance(value, str) else set(value)
+
+
+def _refuse_unknown(source: ChipSource, by: Group) -> None:
+    for info in source.index:
+        if not getattr(info, by):
+            raise InputError(f"chip {info.key}: {by} unknown; add it to the index")
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = sorted(name or "(none)" for name in names)
+    return ", ".join(shown[:12]) + (f" and {len(shown) - 12} more" if len(shown) > 12 else "")
