@@ -91,6 +91,8 @@ def measure_reach(body: nn.Module, in_channels: int, stride: int, scale: Fractio
         ConfigError: the reach is more than :data:`MAXIMUM_REACH`, as with pooling over the whole image.
     """
     probe = copy.deepcopy(body).cpu().double().eval()
+    for tensor in probe.state_dict().values():
+        tensor.nan_to_num_()  # weights that are NaN themselves would look everywhere
     return max(_reach_along(axis, probe, in_channels, stride, scale) for axis in (2, 3))
 
 

@@ -2,20 +2,29 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 
 from undercast.bands import Modality
 from undercast.config import Settings
 from undercast.errors import ConfigError
+from undercast.nets.deeplab import DeepLabConfig
 from undercast.nets.parts import Normalise, measure_reach
 from undercast.nets.unet import UNetConfig
 from undercast.task import Task
 
 Range = tuple[float, float]
+
+
+def _kind(body: Any) -> str:
+    return str(body.get("kind", "unet") if isinstance(body, dict) else body.kind)
+
+
+Body = Annotated[Annotated[UNetConfig, Tag("unet")] | Annotated[DeepLabConfig, Tag("deeplab")], Discriminator(_kind)]
+"""Any of the networks; ``kind`` tells which, and a table without it is a U-Net."""
 
 
 class SegmenterConfig(Settings):
@@ -34,7 +43,7 @@ class SegmenterConfig(Settings):
     mask_channel: bool = Field(
         default=False, description="tell the body, with one plane a role, where the image was seen"
     )
-    body: UNetConfig = UNetConfig()
+    body: Body = UNetConfig()
 
     def build(self, modalities: Mapping[str, Modality], task: Task) -> "Segmenter":
         """The network for images of ``modalities`` (role → modality; those it does not see are passed over).

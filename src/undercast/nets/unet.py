@@ -67,7 +67,7 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList(Rise(config, below, beside) for below, beside in rises)
         self.head = nn.Conv2d(channels[last], classes, 1)
         self.enlarge = nn.Upsample(scale_factor=2**last, mode="bilinear") if last else nn.Identity()
-        _initialise(self)
+        initialise(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``[B, K, H, W]`` of a normalised image ``[B, C, H, W]``; H and W multiples of ``stride``."""
@@ -118,7 +118,8 @@ def _convolution(before: int, after: int, size: int, groups: int = 1) -> list[nn
     return [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
 
 
-def _initialise(network: nn.Module) -> None:
+def initialise(network: nn.Module) -> None:
+    """Weights for ReLU [He 2015]; biases 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
