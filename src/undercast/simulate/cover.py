@@ -40,7 +40,7 @@ class Land:
 
 def make_land(rng: np.random.Generator, shape: Shape, cover: Cover, terrain: Terrain) -> Land:
     """Cover of ``shape``: nature first, farms over it on gentle ground, then marsh, towns, roads and a runway."""
-    grain = fractal(rng, shape, 12.0, 2.2, spacing=1)
+    grain = fractal(rng, shape, 12.0, 2.2, spacing=2)
     nature = fractal(rng, shape, cover.patch, 3.0)
     zones = fractal(rng, shape, 160.0, 3.2)
     vigour = fractal(rng, shape, 80.0, 3.0)

@@ -129,12 +129,12 @@ def white(rng: np.random.Generator, shape: Shape, sigma_rows: float, sigma_colum
 
 
 def level(field: Array, share: float) -> float:
-    """The value that ``share`` (0 to 1) of ``field`` lies below, from at most some ten thousand of its pixels."""
+    """The value that ``share`` (0 to 1) of ``field`` lies below, from at most some thousands of its pixels."""
     if share <= 0:
         return -np.inf
     if share >= 1:
         return np.inf
-    step = max(1, int(np.sqrt(field.size / 2e4)))
+    step = max(1, int(np.sqrt(field.size / 4e3)))
     return float(np.quantile(field[::step, ::step], share))
 
 

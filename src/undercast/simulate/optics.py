@@ -27,37 +27,67 @@ PIXEL_OF = (6, 1, 1, 1, 2, 2, 2, 1, 2, 6, 6, 2, 2)
 
 
 @dataclass(frozen=True)
-class Views:
-    """Sentinel-2 L1C reflectance ``[13, H, W]`` float32: ``cloudy`` as seen, ``clear`` under an empty sky."""
+class Overpass:
+    """The ground as light leaves it, before any air: what a clear and a cloudy view share.
 
-    cloudy: Array | None
-    clear: Array
+    ``brightness``, ``green`` (vigour where plants are), ``mud``, ``water`` (share of the pixel) and ``sun`` (relative
+    illumination) are float32 ``[H, W]``.
+    """
+
+    cover: NDArray[np.uint8]
+    brightness: Array
+    green: Array
+    mud: Array
+    water: Array
+    sun: Array
 
 
-def see(
-    rng: np.random.Generator, land: Land, terrain: Terrain, waters: Waters, clouds: Clouds | None, optics: Optics
-) -> Views:
-    """Both views of one overpass, the same ground and air; without ``clouds`` only the clear one."""
-    shape = land.cover.shape
+def see(rng: np.random.Generator, overpass: Overpass, clouds: Clouds | None, optics: Optics) -> Array:
+    """Sentinel-2 L1C reflectance ``[13, H, W]`` float32: through ``clouds``, or under an empty sky where None."""
+    shape = overpass.cover.shape
+    through, path = _air(optics)
+    table, muddy, greening = spectra(), np.array(MUD_WATER, np.float32), np.array(GREENING, np.float32)
+    view = np.empty((len(S2_L1C.bands), *shape), np.float32)
+    ground, scratch = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    for side in (1, 2, 6):
+        # What all bands of one pixel size share is averaged once; work is in place, for fresh memory costs more than sums.
+        mud, water, sun = (_average(layer, side) for layer in (overpass.mud, overpass.water, overpass.sun))
+        sky = None if clouds is None else clouds.average(lambda layer, side=side: _average(layer, side))
+        for band in (band for band, its in enumerate(PIXEL_OF) if its == side):
+            np.take(table[:, band].copy(), overpass.cover, out=ground, mode="clip")
+            np.multiply(ground, overpass.brightness, out=ground)
+            np.add(ground, np.multiply(overpass.green, greening[band], out=scratch), out=ground)
+            seen = _average(ground, side)
+            open_water = mud * (muddy[band] - table[Ground.WATER, band])
+            open_water += table[Ground.WATER, band]
+            open_water -= seen
+            open_water *= water
+            seen += open_water
+            np.maximum(seen, np.float32(0.002), out=seen)
+            seen *= sun
+            _look_up(seen, path[band], through[band], sky, band)
+            noise = rng.standard_normal(out=open_water, dtype=np.float32)
+            noise *= np.float32(optics.noise)
+            seen += noise
+            np.clip(seen, np.float32(1e-4), np.float32(1.6), out=seen)
+            view[band] = seen if side == 1 else _spread(seen, side, shape)
+    return view
+
+
+def _air(optics: Optics) -> tuple[Array, Array]:
+    """Two-way transmission of the clear air and its path reflectance, by band."""
     haze = np.float32(optics.haze) * (WAVELENGTH / 550) ** np.float32(-1.3)
-    air = np.float32(1 / max(np.sin(np.deg2rad(optics.sun_elevation)), 0.1))
-    through = np.exp(-(0.5 * RAYLEIGH + 0.25 * haze) * (1 + air) - VAPOUR * np.float32(optics.vapour) * (1 + air) * 0.5)
-    path = (0.045 * (RAYLEIGH / RAYLEIGH[1]) * 1.3 + 0.09 * haze) * np.exp(-VAPOUR * np.float32(optics.vapour))
-    sun = _illumination(terrain, optics)
-    brightness, green, mud, mix = _variation(rng, land, waters, optics)
-    table = spectra()
-    muddy, greening = np.array(MUD_WATER, np.float32), np.array(GREENING, np.float32)
-    clear = np.empty((len(S2_L1C.bands), *shape), np.float32)
-    cloudy = np.empty_like(clear) if clouds is not None else None
-    for band in range(len(S2_L1C.bands)):
-        ground = table[:, band][land.cover] * brightness + greening[band] * green
-        water = table[Ground.WATER, band] + (muddy[band] - table[Ground.WATER, band]) * mud
-        surface = np.maximum(ground + (water - ground) * mix, np.float32(0.002)) * sun
-        seen = path[band] + through[band] * surface
-        clear[band] = _sense(rng, seen, optics, band)
-        if clouds is not None and cloudy is not None:
-            cloudy[band] = _sense(rng, _through_cloud(surface, path[band], through[band], clouds, band), optics, band)
-    return Views(cloudy, clear)
+    vapour = VAPOUR * np.float32(optics.vapour)
+    mass = np.float32(1 + 1 / max(np.sin(np.deg2rad(optics.sun_elevation)), 0.1))
+    through = np.exp(-(0.5 * RAYLEIGH + 0.25 * haze + 0.5 * vapour) * mass)
+    path = (0.0585 * (RAYLEIGH / RAYLEIGH[1]) + 0.09 * haze) * np.exp(-vapour)
+    return through.astype(np.float32), path.astype(np.float32)
+
+
+def prepare(rng: np.random.Generator, land: Land, terrain: Terrain, waters: Waters, optics: Optics) -> Overpass:
+    """The ground on the day of the overpass."""
+    brightness, green, mud, water = _variation(rng, land, waters, optics)
+    return Overpass(land.cover, brightness, green, mud, water, _illumination(terrain, optics))
 
 
 def _variation(
@@ -73,7 +103,7 @@ def _variation(
     brightness = shift[land.cover] * np.clip(1 + own, 0.3, 2.2)
     answers = np.isin(np.arange(len(Ground)), VEGETATED).astype(np.float32)[land.cover]
     vigour = np.float32(optics.vigour) + 0.5 * land.vigour + (land.parcels.draw(32) - 0.5) * 2 * land.farmed
-    mud = np.clip(np.float32(optics.turbidity) + 0.15 * land.vigour - 0.12 * waters.permanent + 0.05 * land.grain, 0, 1)
+    mud = np.clip(np.float32(optics.turbidity) + 0.15 * land.vigour - np.float32(0.12) * waters.permanent + 0.05 * land.grain, 0, 1)
     water = waters.permanent | waters.flood
     share = np.where(water, np.float32(1), np.float32(0))
     share[waters.vegetated] = 1 - column("closure")[land.cover[waters.vegetated]]
@@ -95,33 +125,42 @@ def _illumination(terrain: Terrain, optics: Optics) -> Array:
     return 0.85 * np.minimum(direct, 2.2) + np.float32(0.15)
 
 
-def _through_cloud(surface: Array, path: float, through: float, clouds: Clouds, band: int) -> Array:
-    """Top-of-atmosphere reflectance with cloud shadow on the ground and cloud above it."""
-    lit = surface * (0.25 + 0.75 * clouds.sunlight if band < 3 else 0.12 + 0.88 * clouds.sunlight)
-    # Water and ice absorb in the short-wave infrared: cloud is less white there.
-    white = np.float32((0.86, 0.85, 0.83, 0.84, 0.84, 0.85, 0.86, 0.85, 0.86, 0.5, 0.35, 0.62, 0.45)[band])
-    ice = np.float32(0.75 if band != 10 else 0.9)
-    cirrus = ice * (1 - 1 / (1 + np.float32(0.35) * clouds.cirrus))
-    low = 1 - clouds.transmission
+CLOUD_WHITE = (0.86, 0.85, 0.83, 0.84, 0.84, 0.85, 0.86, 0.85, 0.86, 0.5, 0.004, 0.62, 0.45)
+"""Reflectance of thick cloud: water and ice absorb in the short-wave infrared, and vapour over low cloud blinds B10."""
+
+
+def _look_up(surface: Array, path: float, through: float, clouds: Clouds | None, band: int) -> None:
+    """Turn reflectance at the ground into reflectance at the top of the atmosphere, in place."""
+    if clouds is None:
+        surface *= through
+        surface += path
+        return
+    # In a shadow some skylight is left, more of it in the blue.
+    skylight = np.float32(0.25 if band < 3 else 0.12)
+    lit = clouds.sunlight * (1 - skylight)
+    lit += skylight
+    surface *= lit
+    surface *= through
+    surface += path
     if band == 10:
-        # Low cloud lies under the vapour that blinds B10; only cirrus is above it.
-        return path + cirrus + 0.004 * low
-    return (path + through * lit) * clouds.transmission + white * low + 0 * cirrus
+        ice = clouds.cirrus * np.float32(0.35)
+        surface += 0.9 * ice / (1 + ice)
+        return
+    # Between the ground and white, by what the cloud lets through.
+    surface -= np.float32(CLOUD_WHITE[band])
+    surface *= clouds.transmission
+    surface += np.float32(CLOUD_WHITE[band])
 
 
-def _sense(rng: np.random.Generator, seen: Array, optics: Optics, band: int) -> Array:
-    """The band at its own pixel size, with sensor noise; reflectance 0.0001 to 1.6."""
-    side = PIXEL_OF[band]
-    coarse = _average(seen, side) if side > 1 else seen
-    noisy = coarse + np.float32(optics.noise) * rng.standard_normal(coarse.shape, np.float32) * (0.5 + coarse)
-    noisy = np.clip(noisy, np.float32(1e-4), np.float32(1.6))
-    if side == 1:
-        return noisy
-    return np.repeat(np.repeat(noisy, side, axis=0), side, axis=1)[: seen.shape[0], : seen.shape[1]]
+def _spread(image: Array, side: int, shape: tuple[int, ...]) -> Array:
+    """Each pixel of ``image`` as a block of ``side`` × ``side``, cut to ``shape``."""
+    return np.repeat(np.repeat(image, side, axis=1)[:, : shape[1]], side, axis=0)[: shape[0]]
 
 
 def _average(image: Array, side: int) -> Array:
     """Means of ``side`` × ``side`` blocks; an incomplete block at the end is filled from its edge."""
+    if side == 1:
+        return image
     extra = tuple((0, -n % side) for n in image.shape)
     padded = np.pad(image, extra, mode="edge") if any(e for _, e in extra) else image
     rows = padded[::side].copy()

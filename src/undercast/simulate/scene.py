@@ -97,13 +97,14 @@ class _World:
         return _cut(image, settings.border)
 
     @cached_property
-    def views(self) -> optics.Views:
-        return self.look(cloudy=True)
+    def overpass(self) -> optics.Overpass:
+        rng = generator(self.seed, "overpass")
+        return optics.prepare(rng, self.land, self.terrain, self.waters, self.parameters.optics)
 
-    def look(self, *, cloudy: bool) -> optics.Views:
-        clouds = self.clouds if cloudy else None
-        rng = generator(self.seed, "optics")
-        return optics.see(rng, self.land, self.terrain, self.waters, clouds, self.parameters.optics)
+    def optical_image(self, role: str) -> Array:
+        clouds = self.clouds if role == "s2" else None
+        settings = self.parameters.optics
+        return _cut(optics.see(generator(self.seed, role), self.overpass, clouds, settings), settings.border)
 
 
 def simulate_scene(
@@ -160,15 +161,13 @@ def simulate_chip(seed: int, size: int = 256, task: str = "flood", only: Collect
 
 
 def _images(world: _World, wanted: set[str]) -> dict[str, Array]:
-    images = {role: world.radar_image(role) for role in ("s1", "s1_pre") if role in wanted}
-    border = world.parameters.optics.border
-    if wanted & {"s2", "flood_weak", "s2_clear"}:
-        cloudy = bool(wanted & {"s2", "flood_weak"})
-        views = world.views
-        if cloudy and views.cloudy is not None:
-            images["s2"] = _cut(views.cloudy, border)
-        if "s2_clear" in wanted:
-            images["s2_clear"] = _cut(views.clear, border)
+    images: dict[str, Array] = {}
+    for role in ("s1", "s1_pre"):
+        if role in wanted:
+            images[role] = world.radar_image(role)
+    for role in ("s2", "s2_clear"):
+        if role in wanted or (role == "s2" and "flood_weak" in wanted):
+            images[role] = world.optical_image(role)
     if "dem" in wanted:
         images["dem"] = world.terrain.elevation[None]
     if "occurrence" in wanted:

@@ -1,5 +1,6 @@
 """Clouds: how thick, how much light they let through, and where their shadow falls."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,10 @@ class Clouds:
     cirrus: Array
     transmission: Array
     sunlight: Array
+
+    def average(self, each: Callable[[Array], Array]) -> "Clouds":
+        """The same clouds with every field put through ``each``."""
+        return Clouds(each(self.thickness), each(self.cirrus), each(self.transmission), each(self.sunlight))
 
 
 CLOUD_BELOW = 0.75

@@ -84,7 +84,9 @@ def _standing(rng: np.random.Generator, shape: Shape, water: Water, terrain: Ter
         field = fractal(rng, shape, water.lake_size, 3.6) + 0.04 * land.grain
         height = np.minimum(height, (field - level(field, water.lakes)) * 4)
     if water.ponds > 0:
-        field = fractal(rng, shape, water.pond_size, 4.0, spacing=1) + 0.5 * fractal(rng, shape, 150.0, 3.0)
+        field = fractal(rng, shape, water.pond_size, 4.0, spacing=1 if water.pond_size < 8 else 2) + 0.5 * fractal(
+            rng, shape, 150.0, 3.0
+        )
         height = np.minimum(height, (field - level(field, water.ponds)) * 2)
     if water.reservoir > 0:
         height = np.minimum(height, terrain.elevation - np.float32(level(terrain.elevation, water.reservoir)))
