@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from undercast.errors import InputError
+from undercast.raster.geotiff import locate
 
 NODES = 65
 """Points a side at which the area is computed; interpolating between them is good to 1e-6 over 10 degrees."""
@@ -42,7 +43,7 @@ def ground_size(grid: GeoBox) -> tuple[float, float]:
     row, col = int(grid.shape[0]) / 2, int(grid.shape[1]) / 2
     crs = pyproj.CRS.from_user_input(str(grid.crs))
     to_degrees = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-    points = [grid.affine * (col, row), grid.affine * (col, row + 1), grid.affine * (col + 1, row)]
+    points = [locate(grid.affine, *at) for at in ((col, row), (col, row + 1), (col + 1, row))]
     (lon, lat), down, right = (to_degrees.transform(*point) for point in points)
     geod = _ellipsoid(crs)
     return float(geod.inv(lon, lat, *down)[2]), float(geod.inv(lon, lat, *right)[2])

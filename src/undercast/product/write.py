@@ -36,7 +36,8 @@ class ProductWriter:
     """A folder that takes its final name only when everything in it is complete.
 
     As a context manager: files go into :attr:`aside`, next to ``folder``; leaving the block renames it, an exception
-    removes it. A killed process leaves only ``.NAME.unfinished``, which the next map of that name clears away.
+    removes it, and one of the disk or GDAL becomes a ProductError. A killed process leaves only ``.NAME.unfinished``,
+    which the next map of that name clears away.
 
     Raises:
         ProductError: the folder exists and ``overwrite`` is not set, is no product, or cannot be written.
@@ -62,11 +63,13 @@ class ProductWriter:
             self.aside.mkdir()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         try:
-            if kind is None:
-                with explained(self.folder):
+            with explained(self.folder):
+                if error is None:
                     self._publish()
+                elif isinstance(error, (RasterioError, CPLE_BaseError, OSError)):
+                    raise error
         finally:
             shutil.rmtree(self.aside, ignore_errors=True)
             if self._lock:
@@ -84,7 +87,7 @@ class ProductWriter:
 
 
 class LayerWriter:
-    """One uint8 layer: written by window in any order, then turned into a cloud-optimised GeoTIFF.
+    """One uint8 layer inside a :class:`ProductWriter`: written by window, then made a cloud-optimised GeoTIFF.
 
     ``overviews`` is how they are made: ``mode`` for classes, ``average`` for numbers. ``entries`` give the colour table
     and the names of classes.
@@ -106,46 +109,43 @@ class LayerWriter:
         self._counts = np.zeros(256, np.int64)
         self._working = path.with_name(f"{path.stem}.working.tif")
         height, width = int(grid.shape[0]), int(grid.shape[1])
-        with explained(path):
-            self._target: Any = rasterio.open(
-                self._working, "w", driver="GTiff", count=1, dtype="uint8", height=height, width=width,
-                crs=str(grid.crs), transform=grid.affine, nodata=NODATA, bigtiff="IF_SAFER", compress="lzw",
-                tiled=True, blockxsize=BLOCK, blockysize=BLOCK,
-            )  # fmt: skip
-            self._target.set_band_description(1, description)
-            self._target.update_tags(**(tags or {}))
-            if entries:
-                self._target.write_colormap(1, _colours(entries))
+        self._target: Any = rasterio.open(
+            self._working, "w", driver="GTiff", count=1, dtype="uint8", height=height, width=width,
+            crs=str(grid.crs), transform=grid.affine, nodata=NODATA, bigtiff="IF_SAFER", compress="lzw",
+            tiled=True, blockxsize=BLOCK, blockysize=BLOCK,
+        )  # fmt: skip
+        self._target.set_band_description(1, description)
+        self._target.update_tags(**(tags or {}))
+        if entries:
+            self._target.write_colormap(1, _colours(entries))
 
     def write(self, window: Window, values: NDArray[np.uint8]) -> None:
-        """Write ``values`` ``[h, w]`` uint8 at ``window``. Raises ProductError."""
+        """Write ``values`` ``[h, w]`` uint8 at ``window``."""
         area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-        with explained(self.path):
-            self._target.write(values, 1, window=area)
+        self._target.write(values, 1, window=area)
         self._counts += np.bincount(values.ravel(), minlength=256)
 
     def finish(self) -> None:
         """Write the cloud-optimised file and read it back: it must hold what was written.
 
         Raises:
-            ProductError: it cannot be written, or does not.
+            ProductError: it does not.
         """
-        with explained(self.path):
-            self._target.close()
-            rasterio.shutil.copy(
-                self._working, self.path, driver="COG", compress="DEFLATE", level=6, blocksize=BLOCK,
-                overview_resampling=self._overviews, bigtiff="IF_SAFER", num_threads="ALL_CPUS",
-            )  # fmt: skip
-            self._working.unlink()
-            if self._entries:
-                self.path.with_name(f"{self.path.name}.aux.xml").write_text(_names(self._entries), "utf-8")
-            counts = np.zeros(256, np.int64)
-            with rasterio.open(self.path) as source:
-                for window in cut(source.shape, (BLOCK, 16 * BLOCK)):
-                    area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-                    counts += np.bincount(source.read(1, window=area).ravel(), minlength=256)
+        self._target.close()
+        rasterio.shutil.copy(
+            self._working, self.path, driver="COG", compress="DEFLATE", level=6, blocksize=BLOCK,
+            overview_resampling=self._overviews, bigtiff="IF_SAFER", num_threads="ALL_CPUS",
+        )  # fmt: skip
+        self._working.unlink()
+        if self._entries:
+            self.path.with_name(f"{self.path.name}.aux.xml").write_text(_names(self._entries), "utf-8")
+        counts = np.zeros(256, np.int64)
+        with rasterio.open(self.path) as source:
+            for window in cut(source.shape, (BLOCK, 16 * BLOCK)):
+                area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+                counts += np.bincount(source.read(1, window=area).ravel(), minlength=256)
         if not np.array_equal(counts, self._counts):
-            raise ProductError(f"{self.path}: does not read back as it was written; check the disk")
+            raise ProductError(f"{self.path.name}: does not read back as it was written; check the disk")
 
     def abandon(self) -> None:
         """Close the working file; whatever it could not write no longer matters."""
@@ -161,7 +161,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (RasterioError, CPLE_BaseError, OSError) as error:
-        reason = " ".join(str(getattr(error, "strerror", "") or error).split())[:160]
+        reason = " ".join(str(getattr(error, "strerror", "") or error.__cause__ or error).split())[:160]
         free = _free_bytes(path)
         if free is not None and free < 2**20:
             reason = f"the disk is full, {free / 1024:.0f} KiB are left"

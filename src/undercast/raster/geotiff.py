@@ -153,6 +153,16 @@ def same_grid(one: GeoBox, other: GeoBox) -> bool:
     """Whether two grids have the same size and CRS, and pixels that lie within a thousandth of a pixel."""
     if one.shape != other.shape or one.crs != other.crs:
         return False
-    corner = ~one.affine * (other.affine * (other.width, other.height))
-    origin = ~one.affine * (other.affine * (0, 0))
-    return math.dist(corner, (one.width, one.height)) < 1e-3 and math.dist(origin, (0, 0)) < 1e-3
+    height, width = one.shape
+    corners = ((0, 0), (width, 0), (0, height))
+    return all(math.dist(pixel_in(one, other, *corner), corner) < 1e-3 for corner in corners)
+
+
+def locate(affine: Affine, col: float, row: float) -> tuple[float, float]:
+    """Where a pixel position lies on the ground: x and y. (Affine's own product differs between its versions.)"""
+    return affine.a * col + affine.b * row + affine.c, affine.d * col + affine.e * row + affine.f
+
+
+def pixel_in(grid: GeoBox, other: GeoBox, col: float, row: float) -> tuple[float, float]:
+    """Column and row in ``grid`` of a pixel position of ``other``, both in one CRS."""
+    return locate(~grid.affine, *locate(other.affine, col, row))

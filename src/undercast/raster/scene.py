@@ -1,5 +1,6 @@
 """Co-registered rasters by role on one grid, read by window and never held whole."""
 
+import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from rasterio.vrt import WarpedVRT
 from undercast.bands import Modality
 from undercast.errors import InputError
 from undercast.raster.backscatter import RadarUnit, judge, settle_unit, to_backscatter, unseen_to_nan
-from undercast.raster.geotiff import Header, open_raster, same_grid
+from undercast.raster.geotiff import Header, open_raster, pixel_in, same_grid
 from undercast.raster.inputs import BandFile, assign_bands
 from undercast.raster.windows import Window, cut
 
@@ -285,10 +286,13 @@ def _subset_of(other: GeoBox, grid: GeoBox) -> bool:
     """Whether the pixels of both grids coincide, so that alignment moves whole pixels only."""
     if other.crs != grid.crs:
         return False
-    relative = ~grid.affine * other.affine
-    steps = (relative.a - 1, relative.b, relative.d, relative.e - 1)
-    offsets = (relative.c - round(relative.c), relative.f - round(relative.f))
-    return bool(max(map(abs, steps)) * max(other.shape) < 1e-3 and max(map(abs, offsets)) < 1e-3)
+    height, width = other.shape
+    col, row = pixel_in(grid, other, 0, 0)
+    col, row = round(col), round(row)
+    return all(
+        math.dist(pixel_in(grid, other, *corner), (corner[0] + col, corner[1] + row)) < 1e-3
+        for corner in ((0, 0), (width, 0), (0, height))
+    )
 
 
 def _overlap(other: GeoBox, grid: GeoBox) -> bool:
