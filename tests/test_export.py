@@ -1,7 +1,7 @@
 """Export: a folder that agrees with its weights through two runtimes, or no folder at all."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +75,12 @@ def trained(config: UNetConfig, steps: int = 40) -> Segmenter:
 
 
 @pytest.fixture(scope="module")
-def network() -> Segmenter:
-    return trained(UNetConfig(base=8, stages=3))
+def network() -> Iterator[Segmenter]:
+    # Images this small are faster on one thread, far more so where the cores have other work.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield trained(UNetConfig(base=8, stages=3))
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
