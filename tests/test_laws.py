@@ -13,13 +13,14 @@ from torch import nn
 
 from undercast.bands import S1, S2_L1C, Modality
 from undercast.chip import Chip, ChipInfo
+from undercast.datasets.split import Subset, check_disjoint, leave_one_event_out, partition
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig, fit
 from undercast.engine.journal import read_journal
 from undercast.engine.objective import Distilled, Frozen, Supervised
 from undercast.engine.place import Place
 from undercast.engine.ranks import world_size
-from undercast.errors import TrainingError
+from undercast.errors import InputError, TrainingError
 from undercast.losses.distil import divergence
 from undercast.losses.segmentation import SegmentationLossConfig
 from undercast.nets import Pinned, Segmenter, SegmenterConfig, UNetConfig
@@ -178,3 +179,39 @@ def test_law_12_resuming_equals_not_having_stopped(tmp_path: Path) -> None:
 if __name__ == "__main__":  # one of the processes of law 11
     _fit_apart(Path(sys.argv[1]))
     assert world_size() == 2
+
+
+class Index:
+    """Chips known by their index alone: five events of three places of two chips."""
+
+    task: Task = FLOOD
+    modalities: Mapping[str, Modality] = {"s1": S1}
+    index = tuple(
+        ChipInfo(f"{event}-{place}-{chip}", event=f"event {event}", place=f"place {event}-{place}")
+        for event in range(5)
+        for place in range(3)
+        for chip in range(2)
+    )
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, number: int) -> Chip:
+        return Chip(self.index[number].key, {"s1": np.zeros((2, 4, 4), np.float32)})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_law_13_no_place_or_event_of_a_test_split_is_seen_in_training(seed: int) -> None:
+    source = Index()
+    train, test = partition(source, 0.4, seed=seed)
+    splits = [(train, test), *((kept, left) for _, kept, left in leave_one_event_out(source))]
+    for kept, left in splits:
+        assert not {info.event for info in kept.index} & {info.event for info in left.index}
+        check_disjoint(kept, left)
+        # A single chip of a test event among those to train on is found and named.
+        leaked = Subset(source, (*kept.numbers, left.numbers[-1]))
+        with pytest.raises(InputError, match=f"event '{left.index[-1].event}'"):
+            check_disjoint(leaked, left)
+    # Another event at the same place is no excuse, and a split by chip is refused.
+    with pytest.raises(InputError, match="place 'place 0-0'"):
+        check_disjoint(Subset(source, (0,)), Subset(source, (1,)), by=("place",))

@@ -207,6 +207,7 @@ def _quiet(axes: Any) -> None:
 
 
 def save_figure(figure: Figure, path: Path, dpi: int) -> None:
+    """Write ``figure`` to ``path``, whose folder is made, the same bytes for the same picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     # No software tag: the same scores give the same bytes.

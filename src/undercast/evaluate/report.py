@@ -14,7 +14,6 @@ from rich.table import Table as Grid
 from undercast.evaluate import scores
 from undercast.evaluate.table import Table
 
-
 SHOWN_EVENTS = 20
 """Events listed in the terminal; with more of them only report.md lists them."""
 
@@ -94,16 +93,17 @@ def report(table: Table) -> Report:
 
 def pooled_iou(confusion: NDArray[np.int64], number: int | None = 1) -> float:
     """IoU of class ``number`` over the pixels of chips ``[N, K, K]`` together; None: the mean over classes present."""
-    values = scores.iou(confusion.sum(0))
-    if number is not None:
-        return float(values[number])
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+    return scores.ratio_of_sums(*_of_class(scores.pooled_parts(confusion), number))
 
 
 def mean_iou(confusion: NDArray[np.int64], number: int | None = 1) -> float:
-    """Mean over chips of the IoU of class ``number`` (:func:`scores.mean_over_chips`); None: the mean over classes."""
-    numbers = range(confusion.shape[-1]) if number is None else [number]
-    return float(np.mean([scores.mean_over_chips(confusion, each) for each in numbers]))
+    """Mean over chips of the IoU of class ``number`` (:func:`scores.chip_parts`); None: the mean over classes too."""
+    return scores.ratio_of_sums(*_of_class(scores.chip_parts(confusion), number))
+
+
+def _of_class(parts: tuple[scores.Array, scores.Array], number: int | None) -> tuple[scores.Array, scores.Array]:
+    kept = slice(None) if number is None else slice(number, number + 1)
+    return parts[0][:, kept], parts[1][:, kept]
 
 
 def write(result: Report, folder: Path, figures: dict[str, str]) -> None:
@@ -146,8 +146,8 @@ def show(result: Report, console: Console) -> None:
 
 def _predictor(table: Table, number: int | None) -> PredictorPart:
     confusion, histogram = table.confusion, table.histogram.sum(0)
-    pooled = scores.bootstrap(confusion, table.events, lambda part: pooled_iou(part, number))
-    mean = scores.bootstrap(confusion, table.events, lambda part: mean_iou(part, number))
+    pooled = scores.bootstrap(*_of_class(scores.pooled_parts(confusion), number), table.events)
+    mean = scores.bootstrap(*_of_class(scores.chip_parts(confusion), number), table.events)
     edge, at_edge = scores.best_threshold(histogram) if number else (math.nan, math.nan)
     return PredictorPart(
         threshold=table.rows[0].threshold,

@@ -5,7 +5,7 @@ over N equal bins of a probability p: pixels for which the statement was wrong, 
 sum of p. What cannot be told (0 of 0) is NaN.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,17 +48,31 @@ def accuracy(confusion: Counts) -> Array:
     return _ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum((-2, -1)))
 
 
-def mean_over_chips(confusion: Counts, number: int) -> float:
-    """Mean IoU of class ``number`` over chips ``[N, K, K]``, as the Sen1Floods11 notebook defines it [Bonafilia 2020].
+def pooled_parts(confusion: Counts) -> tuple[Array, Array]:
+    """Intersection and union a chip and class, ``[N, K]`` each: the ratio of their sums is the pooled IoU."""
+    hit = np.diagonal(confusion, axis1=-2, axis2=-1)
+    return hit.astype(np.float64), (confusion.sum(-1) + confusion.sum(-2) - hit).astype(np.float64)
 
-    A chip without the class in truth and answer counts 1: it was answered right. A chip without a valid pixel is left
-    out, where the notebook's small constant counts it 1 too: nothing was answered there.
+
+def chip_parts(confusion: Counts) -> tuple[Array, Array]:
+    """IoU and 1 a chip and class, ``[N, K]`` each: the ratio of their sums is the mean over chips [Bonafilia 2020].
+
+    As in the Sen1Floods11 notebook, a chip without the class in truth and answer counts 1: it was answered right. A
+    chip without a valid pixel is 0 and 0, left out, where the notebook's small constant counts it 1 too.
     """
-    seen = confusion[confusion.sum((-2, -1)) > 0]
-    if len(seen) == 0:
-        return float("nan")
-    values = iou(seen)[:, number]
-    return float(np.where(np.isnan(values), 1.0, values).mean())
+    values = iou(confusion)
+    seen = np.broadcast_to((confusion.sum((-2, -1)) > 0)[:, None], values.shape)
+    return np.where(seen, np.where(np.isnan(values), 1.0, values), 0.0), seen.astype(np.float64)
+
+
+def ratio_of_sums(part: Array, whole: Array) -> float:
+    """Sum of ``part`` over sum of ``whole`` (``[N, K]`` each) a class, then the mean over the classes that have one."""
+    return float(_mean_told(_ratio(part.sum(0), whole.sum(0))))
+
+
+def _mean_told(values: Array) -> Array:
+    told = np.isfinite(values)
+    return _ratio(np.where(told, values, 0.0).sum(-1), told.sum(-1).astype(np.float64))
 
 
 def coarsen(histogram: Array, bins: int) -> Array:
@@ -112,33 +126,30 @@ class Interval:
 
 
 def bootstrap(
-    confusion: Counts,
-    events: Sequence[str],
-    statistic: Callable[[Counts], float],
-    *,
-    draws: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
+    part: Array, whole: Array, events: Sequence[str], *, draws: int = 2000, level: float = 0.95, seed: int = 0
 ) -> Interval | None:
-    """Percentile interval of ``statistic`` of chips ``[N, K, K]``, drawing whole events again [Efron 1979].
+    """Percentile interval of :func:`ratio_of_sums` of ``[N, K]``, drawing whole events again [Efron 1979].
 
     Chips of an event are alike, so the event is what is drawn. With fewer than three events chips are drawn instead,
     which makes the interval too narrow: the result says which it was. None with fewer than two chips.
     """
-    names = sorted(set(events))
+    names, group = np.unique(np.asarray(events), return_inverse=True)
     over = "events" if len(names) >= 3 else "chips"
-    groups = [np.flatnonzero(np.asarray(events) == name) for name in names]
     if over == "chips":
-        groups = [np.array([number]) for number in range(len(confusion))]
-    if len(groups) < 2:
+        group = np.arange(len(part))
+    groups = int(group.max(initial=-1)) + 1
+    if groups < 2:
         return None
-    random = np.random.default_rng(seed)
-    values = [
-        statistic(confusion[np.concatenate([groups[g] for g in random.integers(len(groups), size=len(groups))])])
-        for _ in range(draws)
-    ]
-    found = np.array(values)[np.isfinite(values)]
+    sums = []
+    for values in (part, whole):
+        total = np.zeros((groups, values.shape[1]))
+        np.add.at(total, group, values)
+        sums.append(total)
+    # How often each group is drawn says all: a sum over the drawn groups is a product with that.
+    times = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=draws).astype(np.float64)
+    found = _mean_told(_ratio(times @ sums[0], times @ sums[1]))
+    found = found[np.isfinite(found)]
     if len(found) == 0:
         return None
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), over, len(groups))
+    return Interval(float(low), float(high), over, groups)
