@@ -42,28 +42,41 @@ def ground_size(grid: GeoBox) -> tuple[float, float]:
     """Height and width in metres, on the ellipsoid, of the pixel in the middle of a grid."""
     row, col = int(grid.shape[0]) / 2, int(grid.shape[1]) / 2
     crs = pyproj.CRS.from_user_input(str(grid.crs))
-    to_degrees = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
     points = [locate(grid.affine, *at) for at in ((col, row), (col, row + 1), (col + 1, row))]
-    (lon, lat), down, right = (to_degrees.transform(*point) for point in points)
+    lon, lat = np.degrees(_radians(crs, *np.array(points).T))
     geod = _ellipsoid(crs)
-    return float(geod.inv(lon, lat, *down)[2]), float(geod.inv(lon, lat, *right)[2])
+    return float(geod.inv(lon[0], lat[0], lon[1], lat[1])[2]), float(geod.inv(lon[0], lat[0], lon[2], lat[2])[2])
 
 
 def _unit_area(grid: GeoBox, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ground area in m² of one square unit of the CRS at each point."""
+    """Ground area in m² of one square unit of the CRS at each point.
+
+    By differences of the inverse projection: the areal scale that PROJ offers is a third of a percent off for web
+    Mercator, which projects an ellipsoid by the formulas of a sphere.
+    """
     crs = pyproj.CRS.from_user_input(str(grid.crs))
+    ellipsoid = _ellipsoid(crs)
+    step = math.sqrt(abs(grid.affine.determinant))
+    east = _difference(_radians(crs, x + step, y), _radians(crs, x - step, y))
+    north = _difference(_radians(crs, x, y + step), _radians(crs, x, y - step))
+    turned = np.abs(east[0] * north[1] - east[1] * north[0]) / (2 * step) ** 2
+    latitude = _radians(crs, x, y)[1]
+    # the product of the radii of curvature along the meridian and across it, and the shortening of the parallels
+    curvature = (ellipsoid.b / (1 - ellipsoid.es * np.sin(latitude) ** 2)) ** 2
+    return np.asarray(turned * curvature * np.cos(latitude))
+
+
+def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Longitude and latitude of ``one`` less those of ``other``, across the date line too."""
+    return (one - other + math.pi) % (2 * math.pi) - math.pi
+
+
+def _radians(crs: pyproj.CRS, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Longitude and latitude ``[2, ...]`` of points of ``crs``, on its own ellipsoid. Raises InputError."""
     if crs.is_geographic:
-        unit = crs.axis_info[0].unit_conversion_factor
-        latitude = np.clip(y * unit, -math.pi / 2, math.pi / 2)
-        ellipsoid = _ellipsoid(crs)
-        # the product of the radii of curvature along the meridian and across it, and the shortening of the parallels
-        curvature = (ellipsoid.b / (1 - ellipsoid.es * np.sin(latitude) ** 2)) ** 2
-        return np.asarray(unit**2 * curvature * np.cos(latitude))
+        return np.stack([x, y]) * float(crs.axis_info[0].unit_conversion_factor)
     if crs.is_projected:
-        to_degrees = pyproj.Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-        lon, lat = to_degrees.transform(x, y)
-        scale = pyproj.Proj(crs).get_factors(lon, lat).areal_scale
-        return np.asarray(crs.axis_info[0].unit_conversion_factor ** 2 / scale)
+        return np.radians(np.stack(pyproj.Proj(crs)(x, y, inverse=True)))
     raise InputError(f"the CRS '{crs.name}' is neither geographic nor projected; warp the image to one that is")
 
 

@@ -1,0 +1,99 @@
+"""Tiles and the mapper: every pixel once, on the network's own raster, whatever the size."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import backscatter
+from undercast.bands import S1
+from undercast.errors import ModelError
+from undercast.predict import MapperConfig, OpenVinoPredictor, TilePlan, answer, answer_scene
+from undercast.predict.mapper import _near
+from undercast.raster import Scene
+from undercast.signature import Signature
+from undercast.task import FLOOD
+
+
+@given(
+    height=st.integers(1, 3000), width=st.integers(1, 3000), stride=st.sampled_from([1, 4, 16, 32]),
+    margin=st.integers(0, 150), tile=st.integers(16, 1024), tiles=st.integers(1, 4),
+)  # fmt: skip
+def test_tiles_answer_every_pixel_once_and_see_enough(height, width, stride, margin, tile, tiles):
+    signature = Signature(name="x", task=FLOOD, inputs={"s1": S1}, stride=stride, margin=margin)
+    plan = TilePlan.of((height, width), signature, tile)
+    assert plan.margin >= margin
+    count = 0
+    for block in plan.blocks(tiles):
+        reach = plan.reach(block)
+        for core in plan.cores(block):
+            assert core.row % stride == core.col % stride == 0
+            around = core.grow(plan.margin)
+            assert around.height % stride == around.width % stride == 0
+            rows, cols = around.slices((reach.row, reach.col))
+            assert rows.start >= 0
+            assert cols.start >= 0
+            assert rows.stop <= reach.height
+            assert cols.stop <= reach.width
+            part = core.clip((height, width))
+            count += part.height * part.width
+    assert count == height * width
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 99), distance=st.integers(0, 9), share=st.floats(0, 0.1))
+def test_near_is_a_square_around_what_is_unseen(seed, distance, share):
+    unseen = np.random.default_rng(seed).random((17, 23)) < share
+    truth = np.zeros_like(unseen)
+    for row, col in np.argwhere(unseen):
+        truth[max(row - distance, 0) : row + distance + 1, max(col - distance, 0) : col + distance + 1] = True
+    np.testing.assert_array_equal(_near(unseen, distance), truth)
+
+
+@pytest.mark.parametrize("tile", [64, 100, 1024])
+def test_tile_size_does_not_show(tiny_model, write_scene, tile):
+    image = backscatter(150, 190)
+    image[:, 70:90, 40:44] = np.nan
+    predictor = OpenVinoPredictor(tiny_model, threads=2)
+    with Scene.open([write_scene(image)], {"s1": S1}) as scene:
+        whole = np.zeros((2, 150, 190), np.float32)
+        for block in answer_scene(scene, predictor, MapperConfig(tile=tile)):
+            whole[:, *block.window.slices()] = block.probabilities
+            np.testing.assert_array_equal(block.images["s1"], image[:, *block.window.slices()])
+    padded = np.pad(image, ((0, 0), (16, 16), (16, 16)), constant_values=np.nan)
+    truth = answer(predictor, {"s1": padded})[:, 16:-16, 16:-16]
+    seen = np.isfinite(image).all(axis=0)
+    np.testing.assert_allclose(whole[:, seen], truth[:, seen], atol=1e-6)
+    assert np.isnan(whole[:, ~seen]).all()
+
+
+def test_reading_stops_with_the_one_who_asks(tiny_model, write_scene):
+    with Scene.open([write_scene(backscatter(400, 400))], {"s1": S1}) as scene:
+        blocks = answer_scene(scene, OpenVinoPredictor(tiny_model, threads=2), MapperConfig(tile=64, block=1))
+        first = next(blocks)
+        blocks.close()
+        assert first.observed.all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (64, 30)])
+def test_chips_of_any_size_are_answered(tiny_model, size):
+    probabilities = answer(OpenVinoPredictor(tiny_model, threads=1), {"s1": backscatter(*size)})
+    assert probabilities.shape == (2, *size)
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
+
+
+def test_a_predictor_says_what_it_lacks(tiny_model):
+    predictor = OpenVinoPredictor(tiny_model, threads=1)
+    with pytest.raises(ModelError, match=r"needs s1 \(VV, VH\)"):
+        predictor.predict({"s2": backscatter(4, 4)[None]})
+    with pytest.raises(ModelError, match="multiples of 4"):
+        predictor.predict({"s1": backscatter(4, 5)[None]})
+
+
+def test_more_shapes_than_are_kept_compiled(tiny_model):
+    predictor = OpenVinoPredictor(tiny_model, threads=1)
+    image = backscatter(8, 80)
+    first = answer(predictor, {"s1": image[:, :, :8]})
+    for width in range(12, 80, 8):
+        answer(predictor, {"s1": image[:, :, :width]})
+    np.testing.assert_array_equal(answer(predictor, {"s1": image[:, :, :8]}), first)
