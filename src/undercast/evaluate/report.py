@@ -192,27 +192,31 @@ def _figure(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _with_interval(value: float | None, interval: IntervalPart | None) -> str:
-    return _figure(value) + ("" if interval is None else f" [{interval.low:.2f}, {interval.high:.2f}]")
+def _span(interval: IntervalPart | None) -> str:
+    return "–" if interval is None else f"{interval.low:.2f} to {interval.high:.2f}"
 
 
 def _overview(result: Report) -> tuple[list[str], list[list[str]]]:
     binary = any(part.average_precision is not None for part in result.predictors.values())
-    header = ["predictor", "chips", "pooled IoU", "mean over chips"]
-    header += ["precision", "recall", "F1", "AUPRC", "ECE", "best threshold"] if binary else ["accuracy", "ECE"]
+    header = ["predictor", "chips", "pooled IoU", "95 % of pooled", "mean over chips", "95 % of mean"]
+    header += (
+        ["precision", "recall", "F1", "AUPRC", "ECE", "best threshold", "IoU there"] if binary else ["accuracy", "ECE"]
+    )
     rows = []
     for name, part in result.predictors.items():
         row = [
             name,
             str(part.total.chips),
-            _with_interval(part.total.pooled_iou, part.pooled_interval),
-            _with_interval(part.total.mean_iou, part.mean_interval),
+            _figure(part.total.pooled_iou),
+            _span(part.pooled_interval),
+            _figure(part.total.mean_iou),
+            _span(part.mean_interval),
         ]
         if binary:
             one = list(part.total.classes.values())[1]
             row += [_figure(value) for value in (one.precision, one.recall, one.f1, part.average_precision)]
-            best = f"{_figure(part.best_threshold, 2)} → {_figure(part.best_threshold_iou)}"
-            row += [_figure(part.calibration_error), best]
+            best = (_figure(part.best_threshold, 2), _figure(part.best_threshold_iou))
+            row += [_figure(part.calibration_error), *best]
         else:
             row += [_figure(part.total.accuracy), _figure(part.calibration_error)]
         rows.append(row)
