@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,6 +19,18 @@ from undercast.chip import Chip, ChipInfo
 from undercast.errors import InputError
 from undercast.simulate import MODALITIES, simulate_chip
 from undercast.task import TASKS, Task
+
+
+def _digest_of_simulator() -> str:
+    state = hashlib.sha256()
+    for file in sorted(Path(str(files("undercast.simulate"))).glob("*.py")):
+        state.update(file.read_bytes())
+    return state.hexdigest()
+
+
+# Taken when the simulator is loaded, so that a source edited later does not lend its name to older code.
+SIMULATOR = _digest_of_simulator()
+"""sha256 of the simulator's source, hexadecimal: another simulator makes other chips from the same seed."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ class SimulatedChips:
         if self.cache is None:
             return None
         layers = "+".join((*self.roles, *self.targets))
-        folder = f"{self.task_name}-{self.size}-{layers}-{simulator_digest()[:8]}"
+        folder = f"{self.task_name}-{self.size}-{layers}-{SIMULATOR[:8]}"
         return self.cache / folder / f"{seed:08d}.npz"
 
     def _simulate(self, seed: int) -> Chip:
@@ -123,15 +135,6 @@ class SimulatedChips:
             targets = {target: arrays[f"target:{target}"] for target in self.targets}
         name = _name(seed)
         return Chip(name, images, targets, event=name, place=name)
-
-
-@cache
-def simulator_digest() -> str:
-    """sha256 of the simulator's source, hexadecimal: another simulator makes other chips from the same seed."""
-    state = hashlib.sha256()
-    for file in sorted(Path(str(files("undercast.simulate"))).glob("*.py")):
-        state.update(file.read_bytes())
-    return state.hexdigest()
 
 
 def _name(seed: int) -> str:
