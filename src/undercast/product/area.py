@@ -74,9 +74,10 @@ def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray
 def _radians(crs: pyproj.CRS, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Longitude and latitude ``[2, ...]`` of points of ``crs``, on its own ellipsoid. Raises InputError."""
     if crs.is_geographic:
-        return np.stack([x, y]) * float(crs.axis_info[0].unit_conversion_factor)
+        return np.radians(np.stack([x, y]) * math.degrees(crs.axis_info[0].unit_conversion_factor))
     if crs.is_projected:
-        return np.radians(np.stack(pyproj.Proj(crs)(x, y, inverse=True)))
+        degrees: NDArray[np.float64] = np.stack(pyproj.Proj(crs)(x, y, inverse=True))
+        return np.radians(degrees)
     raise InputError(f"the CRS '{crs.name}' is neither geographic nor projected; warp the image to one that is")
 
 
