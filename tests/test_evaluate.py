@@ -23,7 +23,7 @@ from undercast.cli.evaluate import evaluate
 from undercast.cli.simulate import simulate
 from undercast.datasets import Sen1Floods11, open_dataset
 from undercast.datasets.split import select
-from undercast.errors import InputError, ModelError, ProductError
+from undercast.errors import ConfigError, InputError, ModelError, ProductError
 from undercast.evaluate import BASELINES, FixedThreshold, OtsuThreshold, Table, report, score, scores
 from undercast.evaluate.baselines import FixedThresholdConfig, otsu
 from undercast.evaluate.figures import class_picture, gallery, optical_picture, radar_picture, reliability
@@ -436,6 +436,8 @@ def test_an_unknown_model_split_or_event_is_refused_before_anything_is_written(t
         run("evaluate", "otsu", "simulated:0+1@32", "-o", out, "--split", "test")
     with pytest.raises(InputError, match="no such folder"):
         run("evaluate", "otsu", tmp_path / "gone", "-o", out)
+    with pytest.raises(ConfigError, match="two predictors are called 'otsu'"):
+        run("evaluate", "otsu", "simulated:0+1@32", "-o", out, "--baseline", "otsu")
     assert not out.exists()
 
 

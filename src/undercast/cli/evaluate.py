@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from undercast.errors import ConfigError
+
 if TYPE_CHECKING:
     from undercast.predict import Predictor
 
@@ -32,6 +34,8 @@ def evaluate(
     from undercast.evaluate.table import score
 
     names = [*(baseline or []), model]
+    if twice := [name for name in names if [Path(other).name for other in names].count(Path(name).name) > 1]:
+        raise ConfigError(f"{twice[-1]}: two predictors are called '{Path(twice[-1]).name}'; rename a folder")
     predictors = {Path(name).name: _predictor(name, precision) for name in names}
     roles = {role for predictor in predictors.values() for role in predictor.signature.inputs}
     source = open_dataset(data, roles=tuple(sorted(roles | {"s1", "s2"})))
