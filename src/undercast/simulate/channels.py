@@ -1,5 +1,7 @@
 """Channels: streams that follow the drainage, rivers that meander across, and the loops they cut off."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -8,7 +10,8 @@ from undercast.simulate.fields import COARSE, Array, Shape, fractal
 from undercast.simulate.parameters import Water
 from undercast.simulate.terrain import Terrain
 
-Points = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+Line = NDArray[np.floating[Any]]
+Points = tuple[Line, Line, Line]
 """Row, column and half width (pixels) of points dense enough along a line to leave no gap."""
 
 
@@ -29,17 +32,20 @@ def distance_to_bank(rng: np.random.Generator, shape: Shape, water: Water, terra
     distance, nearest = ndimage.distance_transform_edt(widths == 0, return_indices=True)
     cut = (slice(reach, reach + shape[0]), slice(reach, reach + shape[1]))
     here = widths[nearest[0][cut], nearest[1][cut]]
-    bank = distance[cut].astype(np.float32) - here
+    bank: Array = distance[cut].astype(np.float32) - here
     if water.braid > 0:
         bank = _braid(rng, shape, water, bank, here)
     # Banks of wide rivers are ragged; a thin stream must not break.
-    return bank + wander * np.minimum(0.15 * here, 2.0)
+    bank += wander * np.minimum(0.15 * here, 2.0)
+    return bank
 
 
 def streams(terrain: Terrain, water: Water) -> Points:
     """The drainage tree above its channel heads, smoothed so that the coarse grid does not show."""
     rows, columns = terrain.grid
-    wet = np.flatnonzero((terrain.area >= water.channel_cells) & (terrain.parent >= 0))
+    width = water.channel_width * np.sqrt(terrain.area / (rows * columns))
+    # What is narrower than a pixel no label shows.
+    wet = np.flatnonzero((terrain.area >= water.channel_cells) & (terrain.parent >= 0) & (width > 0.8))
     to = np.where(terrain.parent >= 0, terrain.parent, np.arange(rows * columns))
     row, column = np.divmod(np.arange(rows * columns), columns)
     position = np.stack([row, column]).astype(np.float64)
@@ -47,8 +53,7 @@ def streams(terrain: Terrain, water: Water) -> Points:
     for _ in range(3):
         position = 0.5 * position + 0.25 * position[:, to] + 0.25 * position[:, to[to]]
     start, end = (position[:, wet] - 1) * COARSE, (position[:, to[wet]] - 1) * COARSE
-    size = terrain.area[wet] / (rows * columns)
-    half = 0.5 * np.maximum(water.channel_width * np.sqrt(size), 0.7)
+    half = 0.5 * width[wet]
     share = np.linspace(0, 1, 2 * COARSE, endpoint=False)[:, None]
     path = start[:, None] * (1 - share) + end[:, None] * share
     return path[0].ravel(), path[1].ravel(), np.broadcast_to(half, path[0].shape).ravel()
@@ -58,7 +63,7 @@ def river(rng: np.random.Generator, shape: Shape, water: Water) -> Points:
     """A sine-generated curve [Langbein and Leopold 1966] with a wandering phase, from edge to edge, and its oxbows."""
     size = float(np.hypot(*shape)) + 4 * water.meander
     count = int(size * (1 + water.sinuosity) / 0.5)
-    s = np.arange(count) * 0.5
+    s = 0.5 * np.arange(count, dtype=np.float64)
     wander = _along(rng, s, 50, 0.5)
     phase = 2 * np.pi * s / water.meander + 3 * wander
     swing = water.sinuosity * np.clip(0.65 + _along(rng, s, 150, 0.25), 0.2, 1)
@@ -82,7 +87,7 @@ def river(rng: np.random.Generator, shape: Shape, water: Water) -> Points:
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
-def _along(rng: np.random.Generator, s: NDArray[np.float64], every: float, sigma: float) -> NDArray[np.float64]:
+def _along(rng: np.random.Generator, s: Line, every: float, sigma: float) -> Line:
     """Normal numbers every so many pixels of way, linear between."""
     count = int(s[-1] // every) + 2
     return np.interp(s, np.arange(count) * every, rng.normal(0, sigma, count))

@@ -45,7 +45,8 @@ def make_land(rng: np.random.Generator, shape: Shape, cover: Cover, terrain: Ter
     zones = fractal(rng, shape, 160.0, 3.2)
     vigour = fractal(rng, shape, 80.0, 3.0)
     parcels = make_parcels(rng, shape, cover)
-    ground = _natural(nature + 0.35 * grain, cover)
+    mixed = np.float32(cover.blend) * rng.standard_normal(shape, np.float32)
+    ground = _natural(nature + 0.35 * grain + mixed, cover)
     down, across = slope_of(terrain.elevation)
     gentle = down * down + across * across < 0.02
     farmed = (zones + 0.12 * grain < level(zones, cover.farmed)) & gentle
@@ -66,7 +67,7 @@ def make_land(rng: np.random.Generator, shape: Shape, cover: Cover, terrain: Ter
 
 
 def make_parcels(rng: np.random.Generator, shape: Shape, cover: Cover) -> Parcels:
-    """Parcels in rows, each row with its own lengths; rows bend with the land and differ in width from block to block."""
+    """Parcels in rows, each row with its own lengths; rows bend with the land."""
     rows, columns = np.arange(shape[0], dtype=np.float32)[:, None], np.arange(shape[1], dtype=np.float32)[None, :]
     bend = fractal(rng, shape, 200.0, 4.0) * np.float32(cover.bend)
     # A second direction beyond a diffuse border: estates were not laid out together.

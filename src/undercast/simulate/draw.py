@@ -67,7 +67,7 @@ def _relief(rng: np.random.Generator, landscape: str) -> Relief:
         slope=steepness,
         wavelength=_log(rng, 60, 500),
         exponent=float(rng.uniform(2.8, 4.0)),
-        tilt=float(rng.uniform(0, 0.5) * steepness),
+        tilt=float(rng.uniform(0, 0.3) * steepness),
         tilt_azimuth=float(rng.uniform(0, 2 * np.pi)),
         base=float(rng.choice([0.0, rng.uniform(0, 100), rng.uniform(100, 2500)])),
         valley_floor=_log(rng, 0.5, 12) * (1 + 10 * steepness),
@@ -75,16 +75,17 @@ def _relief(rng: np.random.Generator, landscape: str) -> Relief:
 
 
 def _cover(rng: np.random.Generator, landscape: str) -> Cover:
-    natural = rng.gamma(0.5, 1, 6) * (0.15, 0.15, 1, 1, 1, 0.02)
+    natural = rng.gamma(0.35, 1, 6) * (0.03, 0.06, 1, 1, 1, 0.005)
     if landscape == "arid":
-        natural = rng.gamma(0.5, 1, 6) * (1, 0.6, 0.5, 1.2, 0.03, 0.25)
+        natural = rng.gamma(0.35, 1, 6) * (1, 0.6, 0.6, 1.5, 0.03, 0.2)
     farmed = {"parcels": (0.6, 1.0), "arid": (0, 0.3), "mountain": (0, 0.4), "delta": (0.2, 1)}.get(landscape, (0, 1))
     width = _log(rng, 2.5, 40)
     return Cover(
         natural=tuple(float(w) + 1e-4 for w in natural),  # type: ignore[arg-type]
         patch=_log(rng, 15, 300),
+        blend=float(rng.uniform(0, 0.8)),
         farmed=float(rng.uniform(*farmed)),
-        crops=tuple(float(w) + 1e-3 for w in rng.gamma(0.5, 1, 7)),  # type: ignore[arg-type]
+        crops=tuple(float(w) + 1e-3 for w in rng.gamma(0.6, 1, 7)),  # type: ignore[arg-type]
         parcel_width=width,
         parcel_length=float(np.clip(width * _log(rng, 1, 6), 4, 120)),
         orientation=float(rng.uniform(0, np.pi)),
@@ -101,31 +102,33 @@ def _cover(rng: np.random.Generator, landscape: str) -> Cover:
 
 
 def _water(rng: np.random.Generator, landscape: str) -> Water:
-    rivers = {"delta": rng.integers(1, 4), "valley": rng.integers(0, 2), "arid": rng.integers(0, 2), "mountain": 0}
+    rivers = {"delta": (1, 4), "valley": (0, 2), "arid": (0, 2), "mountain": (0, 1)}.get(landscape, (0, 3))
     width = _log(rng, 0.8, 60) if landscape in ("delta", "plain") else _log(rng, 0.8, 15)
     plain = landscape in ("plain", "delta", "parcels", "coast", "town")
     flood = float(rng.beta(0.9, 2.0)) if plain else float(rng.beta(0.7, 4.0))
     dry = rng.random() < (0.5 if landscape == "arid" else 0.22)
+    if rng.random() < (0.3 if landscape == "arid" else 0.12):
+        return _no_water(rng)
     return Water(
         channel_cells=_log(rng, 60, 3000) * (4 if landscape in ("arid", "parcels") else 1),
-        channel_width=_log(rng, 0.8, 12),
-        rivers=int(rivers.get(landscape, rng.integers(0, 3))),
+        channel_width=_log(rng, 0.8, 16),
+        rivers=int(rng.integers(*rivers)),
         river_width=width,
         meander=width * _log(rng, 7, 16) + 15,
         sinuosity=float(rng.uniform(0.1, 1.9)),
         oxbows=int(rng.poisson(3)) if rng.random() < 0.4 else 0,
-        braid=_often(rng, 0.3 if landscape in ("delta", "plain", "valley") else 0.05, float(rng.uniform(0.15, 0.7))),
+        braid=_often(rng, 0.5 if width > 10 else 0, float(rng.uniform(0.15, 0.7))),
         lakes=float(rng.uniform(0.03, 0.4)) if landscape == "lakes" else _often(rng, 0.2, _log(rng, 0.005, 0.3)),
         lake_size=_log(rng, 25, 300),
         ponds=_often(rng, 0.5, _log(rng, 0.0005, 0.06)),
-        pond_size=_log(rng, 3, 25),
+        pond_size=_log(rng, 5, 30),
         reservoir=float(rng.uniform(0.05, 0.5)) if landscape == "reservoir" else 0.0,
         coast=float(rng.uniform(0.05, 0.8)) if landscape == "coast" else 0.0,
         basins=_often(rng, 0.4 if landscape in ("parcels", "delta", "coast") else 0.08, _log(rng, 0.01, 0.7)),
         flood=0.0 if dry else flood,
         rise=_log(rng, 0.3, 10),
-        roughness=_log(rng, 0.1, 2),
-        roughness_size=_log(rng, 8, 120),
+        roughness=_log(rng, 0.05, 1.5),
+        roughness_size=_log(rng, 12, 160),
         terrace=_log(rng, 0.05, 2.0),
         bank=_log(rng, 0.1, 2.5),
         debris=float(rng.beta(0.5, 4)),
@@ -133,29 +136,36 @@ def _water(rng: np.random.Generator, landscape: str) -> Water:
     )
 
 
+def _no_water(rng: np.random.Generator) -> Water:
+    """Ground without any water: what a false alarm is measured on."""
+    return Water(channel_cells=1e9, rivers=0, ponds=0.0, flood=0.0, label_closure=float(rng.uniform(0.45, 0.7)))
+
+
 def _radar(rng: np.random.Generator, landscape: str) -> Radar:
     shift = tuple(
         (float(common + vv), float(common + vh))
         for common, vv, vh in (rng.normal(0, SIGNATURES[ground].shift, 3) * (1, 0.5, 0.6) for ground in Ground)
     )
-    noise = rng.uniform(-34, -24)
+    noise = rng.uniform(-34.5, -25)
+    # On a grid of degrees a pixel is narrower than it is high away from the equator: grain is wider in columns.
+    grain = float(rng.uniform(0.68, 0.88))
     season = rng.normal(0, 1.2)
     return Radar(
         incidence=float(rng.uniform(30, 46)),
         ascending=bool(rng.random() < 0.5),
-        looks=float(np.round(rng.uniform(4.0, 6.0), 1)),
-        grain_rows=float(rng.uniform(0.75, 1.0)),
-        grain_columns=float(rng.uniform(0.75, 1.05)),
+        looks=float(np.round(rng.uniform(4.3, 7.5), 1)),
+        grain_rows=grain,
+        grain_columns=min(1.2, grain * float(rng.choice([1.0, rng.uniform(1.0, 1.35)]))),
         sharpness=float(rng.uniform(0.5, 0.95)),
         noise=(float(noise + rng.normal(0, 1)), float(noise)),
         offset=(float(season + rng.normal(0, 0.7)), float(season + rng.normal(0, 0.9))),
         floor=float(rng.uniform(-50, -46)),
-        wind=float(np.clip(4.2 * rng.weibull(1.6), 0, 14)),
+        wind=float(np.clip(3.9 * rng.weibull(1.6), 0, 14)),
         gust=float(rng.uniform(0.05, 0.5)),
         moisture=float(rng.normal(-0.8 if landscape == "arid" else 0.3, 1)),
         step=_often(rng, 0.1, float(rng.normal(0, 0.3))),
         scallop=_often(rng, 0.1, float(rng.uniform(0, 0.25))),
-        texture=_log(rng, 0.5, 1.6),
+        texture=_log(rng, 0.3, 1.5),
         class_shift=shift,
         border=_border(rng, 0.07),
     )
@@ -172,7 +182,7 @@ def _before(rng: np.random.Generator, after: Radar) -> Radar:
     return after.model_copy(
         update={
             "offset": (after.offset[0] + float(change[0]), after.offset[1] + float(change[1])),
-            "wind": float(np.clip(4.2 * rng.weibull(1.6), 0, 14)),
+            "wind": float(np.clip(3.9 * rng.weibull(1.6), 0, 14)),
             "moisture": after.moisture + float(rng.normal(-0.7, 0.8)),
             "class_shift": shift,
             "border": after.border if rng.random() < 0.6 else _border(rng, 0.07),
@@ -192,7 +202,7 @@ def _optics(rng: np.random.Generator) -> Optics:
     return Optics(
         sun_elevation=float(rng.uniform(22, 68)),
         sun_azimuth=float(rng.uniform(110, 180) if rng.random() < 0.8 else rng.uniform(0, 360)),
-        haze=_log(rng, 0.02, 0.5),
+        haze=_log(rng, 0.02, 0.4),
         vapour=_log(rng, 0.4, 5),
         turbidity=float(rng.beta(1.2, 1.2)),
         vigour=float(rng.uniform(-1, 1)),
@@ -210,5 +220,5 @@ def _sky(rng: np.random.Generator) -> Sky:
         exponent=float(rng.uniform(2.6, 3.8)),
         thickness=_log(rng, 2, 40),
         height=_log(rng, 400, 4000),
-        cirrus=_often(rng, 0.4, _log(rng, 0.01, 0.6)),
+        cirrus=_often(rng, 0.35, _log(rng, 0.005, 0.4)),
     )

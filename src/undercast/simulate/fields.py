@@ -23,7 +23,7 @@ def generator(seed: int, part: str) -> np.random.Generator:
 
 
 def nodes(length: int, spacing: int = COARSE) -> int:
-    """How many coarse nodes :func:`upsample` needs for ``length`` pixels; node ``k`` lies on pixel ``(k-1)·spacing``."""
+    """Coarse nodes that :func:`upsample` needs for ``length`` pixels; node ``k`` lies on pixel ``(k-1)·spacing``."""
     return (length - 1) // spacing + 4
 
 
@@ -45,10 +45,10 @@ def _weights(length: int, spacing: int, smooth: bool) -> sparse.csr_matrix:
     first = np.floor(position).astype(np.int32)
     t = position - first
     if smooth:
-        parts = ((1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6)
+        parts = [(1 - t) ** 3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6, t**3 / 6]
         columns = first[:, None] + np.arange(4)
     else:
-        parts = (1 - t, t)
+        parts = [1 - t, t]
         columns = first[:, None] + np.arange(1, 3)
     weights = np.stack(parts, axis=1).astype(np.float32)
     start = np.arange(length + 1) * weights.shape[1]
@@ -101,7 +101,7 @@ def blur(image: Array, sigma_rows: float, sigma_columns: float) -> Array:
     rows = image[REACH : REACH + height] * down[0]
     for k in range(1, REACH + 1):
         rows += (image[REACH - k : REACH - k + height] + image[REACH + k : REACH + k + height]) * down[k]
-    out = rows[:, REACH : REACH + width] * across[0]
+    out: Array = rows[:, REACH : REACH + width] * across[0]
     for k in range(1, REACH + 1):
         out += (rows[:, REACH - k : REACH - k + width] + rows[:, REACH + k : REACH + k + width]) * across[k]
     return out
@@ -113,11 +113,12 @@ REACH = 3
 
 def _kernel(sigma: float) -> Array:
     half = np.exp(-0.5 * (np.arange(REACH + 1) / max(sigma, 1e-3)) ** 2)
-    return (half / (half[0] + 2 * half[1:].sum())).astype(np.float32)
+    kernel: Array = (half / (half[0] + 2 * half[1:].sum())).astype(np.float32)
+    return kernel
 
 
 def white(rng: np.random.Generator, shape: Shape, sigma_rows: float, sigma_columns: float) -> Array:
-    """Gaussian noise of variance 1 whose autocorrelation is a Gaussian of ``sqrt(2)·sigma`` pixels, float32 ``shape``."""
+    """Gaussian noise of variance 1, float32 ``shape``; its autocorrelation is a Gaussian ``sqrt(2)·sigma`` wide."""
     field = blur(
         rng.standard_normal((shape[0] + 2 * REACH, shape[1] + 2 * REACH), np.float32), sigma_rows, sigma_columns
     )

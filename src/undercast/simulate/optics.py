@@ -1,6 +1,7 @@
 """What Sentinel-2 sees: reflectance of the ground, relief, air, cloud, and the label an index threshold gives."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from undercast.task import NODATA
 # fmt: off
 WAVELENGTH = np.array((443, 492, 560, 665, 704, 741, 783, 833, 865, 945, 1374, 1614, 2202), np.float32)
 """Centre of each band, nm."""
-VAPOUR =  np.array((0, 0, .004, .008, .02, .02, .005, .02, .002, .35, 4, .01, .02), np.float32)
+VAPOUR =  np.array((0, 0, .004, .008, .02, .02, .005, .02, .002, .75, 4, .01, .02), np.float32)
 """Optical depth for one gram of water vapour a square centimetre: B09 and B10 are the bands made to see it."""
 RAYLEIGH = 0.0088 * (WAVELENGTH / 1000) ** -4.05
 PIXEL_OF = (6, 1, 1, 1, 2, 2, 2, 1, 2, 6, 6, 2, 2)
@@ -50,9 +51,9 @@ def see(rng: np.random.Generator, overpass: Overpass, clouds: Clouds | None, opt
     view = np.empty((len(S2_L1C.bands), *shape), np.float32)
     ground, scratch = np.empty(shape, np.float32), np.empty(shape, np.float32)
     for side in (1, 2, 6):
-        # What all bands of one pixel size share is averaged once; work is in place, for fresh memory costs more than sums.
+        # What bands of one pixel size share is averaged once; all is in place, for fresh memory costs more than sums.
         mud, water, sun = (_average(layer, side) for layer in (overpass.mud, overpass.water, overpass.sun))
-        sky = None if clouds is None else clouds.average(lambda layer, side=side: _average(layer, side))
+        sky = None if clouds is None else clouds.average(partial(_average, side=side))
         for band in (band for band, its in enumerate(PIXEL_OF) if its == side):
             np.take(table[:, band].copy(), overpass.cover, out=ground, mode="clip")
             np.multiply(ground, overpass.brightness, out=ground)
@@ -87,13 +88,15 @@ def _air(optics: Optics) -> tuple[Array, Array]:
 def prepare(rng: np.random.Generator, land: Land, terrain: Terrain, waters: Waters, optics: Optics) -> Overpass:
     """The ground on the day of the overpass."""
     brightness, green, mud, water = _variation(rng, land, waters, optics)
-    return Overpass(land.cover, brightness, green, mud, water, _illumination(terrain, optics))
+    level = waters.permanent | (waters.flood & ~waters.vegetated)
+    sun = np.where(level, np.float32(1), _illumination(terrain, optics))
+    return Overpass(land.cover, brightness, green, mud, water, sun)
 
 
 def _variation(
     rng: np.random.Generator, land: Land, waters: Waters, optics: Optics
 ) -> tuple[Array, Array, Array, Array]:
-    """Relative brightness of the ground, vigour of its plants, mud in the water, and the share of a pixel that is water."""
+    """Relative brightness of the ground, vigour of its plants, mud in the water, and the share of it in a pixel."""
     shape = land.cover.shape
     shift = np.array(optics.class_shift, np.float32) if optics.class_shift else np.ones(len(Ground), np.float32)
     parcel = land.parcels.draw(31) - np.float32(0.5)
@@ -103,7 +106,11 @@ def _variation(
     brightness = shift[land.cover] * np.clip(1 + own, 0.3, 2.2)
     answers = np.isin(np.arange(len(Ground)), VEGETATED).astype(np.float32)[land.cover]
     vigour = np.float32(optics.vigour) + 0.5 * land.vigour + (land.parcels.draw(32) - 0.5) * 2 * land.farmed
-    mud = np.clip(np.float32(optics.turbidity) + 0.15 * land.vigour - np.float32(0.12) * waters.permanent + 0.05 * land.grain, 0, 1)
+    mud = np.clip(
+        np.float32(optics.turbidity) + 0.15 * land.vigour - np.float32(0.12) * waters.permanent + 0.05 * land.grain,
+        0,
+        1,
+    )
     water = waters.permanent | waters.flood
     share = np.where(water, np.float32(1), np.float32(0))
     share[waters.vegetated] = 1 - column("closure")[land.cover[waters.vegetated]]
@@ -122,10 +129,11 @@ def _illumination(terrain: Terrain, optics: Optics) -> Array:
         south * np.float32(np.cos(azimuth)) - east * np.float32(np.sin(azimuth))
     )
     direct = np.maximum(1 + towards, 0) / np.sqrt(1 + south * south + east * east)
-    return 0.85 * np.minimum(direct, 2.2) + np.float32(0.15)
+    sun: Array = np.float32(0.85) * np.minimum(direct, 2.2) + np.float32(0.15)
+    return sun
 
 
-CLOUD_WHITE = (0.86, 0.85, 0.83, 0.84, 0.84, 0.85, 0.86, 0.85, 0.86, 0.5, 0.004, 0.62, 0.45)
+CLOUD_WHITE = (0.80, 0.80, 0.80, 0.83, 0.83, 0.88, 0.93, 0.88, 0.96, 0.16, 0.004, 0.76, 0.58)
 """Reflectance of thick cloud: water and ice absorb in the short-wave infrared, and vapour over low cloud blinds B10."""
 
 
@@ -182,6 +190,6 @@ def weak_label(view: Array, water_above: float = 0.1, green_above: float = 0.35)
     water = (green - short) / (green + short) > water_above
     dark = (near - red) / (near + red) < green_above
     cloudy = (blue > 0.22) & (short > 0.12) | (cirrus > 0.012)
-    label = (water & dark).astype(np.uint8)
+    label: NDArray[np.uint8] = (water & dark).astype(np.uint8)
     label[cloudy | ~np.isfinite(blue)] = NODATA
     return label

@@ -29,6 +29,9 @@ class Cover(Settings):
         description="weights of sand, rock, grass, shrub, forest, salt off the farms",
     )
     patch: float = Field(default=60.0, gt=0, description="size of natural patches, pixels")
+    blend: float = Field(
+        default=0.2, ge=0, description="how gradually patches pass into one another; 0 is a sharp border"
+    )
     farmed: float = Field(default=0.5, ge=0, le=1, description="share of gentle ground that is farmed")
     crops: tuple[float, float, float, float, float, float, float] = Field(
         default=(1, 1, 1, 1, 0.5, 0.2, 1),

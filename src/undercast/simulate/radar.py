@@ -22,9 +22,10 @@ from undercast.simulate.fields import (
 )
 from undercast.simulate.ground import Ground, column
 from undercast.simulate.parameters import Radar
-from undercast.simulate.terrain import PIXEL, Terrain, slope_of
+from undercast.simulate.terrain import PIXEL, slope_of
 
 Mask = NDArray[np.bool_]
+_BUILT = np.isin(np.arange(len(Ground)), (Ground.TOWN, Ground.VILLAGE, Ground.INDUSTRY))
 DECIBEL = np.float32(np.log(10) / 10)
 
 
@@ -81,9 +82,7 @@ def look_at(elevation: Array, radar: Radar) -> Geometry:
     return Geometry(np.rad2deg(local), gain, (passed | ahead)[:, order], shadow)
 
 
-def see(
-    seed: int, part: str, land: Land, terrain: Terrain, surface: Surface, geometry: Geometry, radar: Radar
-) -> Array:
+def see(seed: int, part: str, land: Land, surface: Surface, geometry: Geometry, radar: Radar) -> Array:
     """Backscatter VV and VH of one pass, ``[2, H, W]`` float32 in dB; every number is finite."""
     rng = generator(seed, part)
     shape = land.cover.shape
@@ -96,10 +95,11 @@ def see(
         water_vh = 10 * np.log10(10 ** (water_vh / 10) + 10 ** ((amount - 16.0) / 10))
     vv = np.where(surface.open_water, water_vv, vv)
     vh = np.where(surface.open_water, water_vh, vh)
+    gain = np.where(surface.open_water, np.float32(0), geometry.gain)  # water is level
     stripes = _stripes(rng, shape, radar)
     bands = []
     for band, decibel in enumerate((vv, vh)):
-        decibel = decibel + geometry.gain + np.float32(radar.offset[band]) + stripes
+        decibel = decibel + gain + np.float32(radar.offset[band]) + stripes
         power = np.exp(decibel * DECIBEL)
         power[geometry.shadow] = 1e-5
         bands.append(_receive(rng, power, radar, band))
@@ -115,7 +115,7 @@ def _ground(
     tilt = np.clip(geometry.incidence - 38, -18, 18)
     shape = cover.shape
     wet = np.float32(radar.moisture) + 0.35 * fractal(rng, shape, 90.0, 3.0)
-    inside = 0.6 * fractal(rng, shape, 14.0, 2.6, spacing=2) + 0.8 * rng.standard_normal(shape, np.float32)
+    inside = 0.7 * fractal(rng, shape, 14.0, 2.6, spacing=2) + 0.45 * rng.standard_normal(shape, np.float32)
     salt = int(rng.integers(1 << 30))
     parcel = (land.parcels.draw(salt) + land.parcels.draw(salt + 1) - 1) * np.float32(2.45)
     parcel_vh = (land.parcels.draw(salt + 2) + land.parcels.draw(salt + 3) - 1) * np.float32(2.45)
@@ -124,6 +124,13 @@ def _ground(
     shared = (column("slope")[cover]) * tilt + column("moisture")[cover] * wet + texture
     vv = (column("vv") + shift[:, 0])[cover] + shared + own * parcel
     vh = (column("vh") + shift[:, 1])[cover] + shared * np.float32(0.85) + own * (0.7 * parcel + 0.6 * parcel_vh)
+    built = np.flatnonzero(_BUILT[cover])
+    if built.size:
+        # Corners of buildings: few pixels hold most of a town's power.
+        corner = built[rng.random(built.size) < 0.06]
+        echo = rng.exponential(5.0, corner.size).astype(np.float32) + 4
+        vv.ravel()[corner] += echo
+        vh.ravel()[corner] += 0.8 * echo
     if surface.vegetated.any():
         here = surface.vegetated
         bounce = column("bounce")[cover[here]]
@@ -143,10 +150,10 @@ def _water(
     near = padded[: grid[0], : grid[1]]
     for axis in (0, 1):
         for _ in range(2):
-            near = (near + np.roll(near, 1, axis) + np.roll(near, -1, axis)) / 3
+            near = (near + np.roll(near, 1, axis) + np.roll(near, -1, axis)) * np.float32(1 / 3)
     fetch = np.clip(upsample(near, shape), 0, 1)
     wind = np.clip(np.float32(radar.wind) * gust * (0.45 + 0.55 * fetch), 0, 18)
-    tilt = geometry.incidence - 38
+    tilt = np.float32(radar.incidence - 38)
     vv = -26.0 + 2.2 * wind**0.8 - 0.30 * np.clip(tilt, -18, 12)
     vh = -32.5 + 1.3 * wind**0.8 - 0.10 * np.clip(tilt, -18, 12)
     return vv.astype(np.float32), vh.astype(np.float32)
@@ -157,20 +164,36 @@ def _stripes(rng: np.random.Generator, shape: Shape, radar: Radar) -> Array:
     rows = np.arange(shape[0], dtype=np.float32)[:, None]
     columns = np.arange(shape[1], dtype=np.float32)[None, :] + 0.2 * rows
     period, phase, border = rng.uniform(30, 140), rng.uniform(0, 6.3), rng.uniform(0, shape[1] + 0.2 * shape[0])
-    wave = np.float32(radar.scallop) * np.sin(rows * np.float32(2 * np.pi / period) + np.float32(phase))
-    return wave + np.float32(radar.step) * (columns > border)
+    wave: Array = np.float32(radar.scallop) * np.sin(rows * np.float32(2 * np.pi / period) + np.float32(phase))
+    return wave + np.where(columns > border, np.float32(radar.step), np.float32(0))
 
 
 def _receive(rng: np.random.Generator, power: Array, radar: Radar, band: int) -> Array:
     """Point spread, speckle and the removal of thermal noise that leaves dark water ragged; dB."""
     padded = np.pad(power, REACH, mode="edge")
-    power = blur(padded, radar.sharpness, radar.sharpness)
+    power = _side_lobes(blur(padded, radar.sharpness, radar.sharpness))
     noise = np.float32(10 ** (radar.noise[band] / 10))
     grain = white(rng, power.shape, radar.grain_rows, radar.grain_columns)
     signal = (power + noise) * _gamma(grain, radar.looks) - noise
     lowest = np.float32(10 ** (radar.floor / 10))
     # What fell below zero was set to zero before resampling spread it over its neighbours.
-    return 10 * np.log10(np.maximum(signal, lowest * (1 + 0.2 * np.abs(grain))))
+    decibel: Array = 10 * np.log10(np.maximum(signal, lowest * (1 + 0.2 * np.abs(grain))))
+    return decibel
+
+
+def _side_lobes(power: Array) -> Array:
+    """The bright cross that a strong corner leaves along range and azimuth."""
+    strong = np.argwhere(power > 8)
+    if not 0 < len(strong) < power.size // 20:
+        return power
+    value = power[strong[:, 0], strong[:, 1]]
+    out = power.copy()
+    for away, share in ((2, 0.02), (3, 0.012), (4, 0.006), (5, 0.004)):
+        for down, across in ((away, 0), (-away, 0), (0, away), (0, -away)):
+            r, c = strong[:, 0] + down, strong[:, 1] + across
+            inside = (r >= 0) & (r < power.shape[0]) & (c >= 0) & (c < power.shape[1])
+            np.add.at(out, (r[inside], c[inside]), np.float32(share) * value[inside])
+    return out
 
 
 TABLE = 2048
@@ -178,15 +201,17 @@ REACH_SIGMA = 5.0
 
 
 def _gamma(normal: Array, looks: float) -> Array:
-    """Gamma variates of mean 1 and shape ``looks`` from Gaussian ones, keeping their correlation (a Gaussian copula)."""
+    """Gamma variates of mean 1 and shape ``looks`` from correlated Gaussian ones (a Gaussian copula)."""
     table = _gamma_table(round(looks, 2))
     place = np.clip((normal + np.float32(REACH_SIGMA)) * np.float32((TABLE - 1) / (2 * REACH_SIGMA)), 0, TABLE - 1.001)
     index = place.astype(np.int32)
     share = place - index.astype(np.float32)
-    return table[index] * (1 - share) + table[index + 1] * share
+    variates: Array = table[index] * (1 - share) + table[index + 1] * share
+    return variates
 
 
 @lru_cache(maxsize=4096)
 def _gamma_table(looks: float) -> Array:
     grid = np.linspace(-REACH_SIGMA, REACH_SIGMA, TABLE)
-    return (stats.gamma.ppf(stats.norm.cdf(grid), looks) / looks).astype(np.float32)
+    table: Array = (stats.gamma.ppf(stats.norm.cdf(grid), looks) / looks).astype(np.float32)
+    return table

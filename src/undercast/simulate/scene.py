@@ -35,10 +35,11 @@ class SimulatedScene:
     """A scene and its truth, on a UTM grid of 10 m.
 
     ``images``: role → float32 ``[C, H, W]`` in the unit of :data:`MODALITIES`, NaN where the swath ends.
-    ``targets``: name → uint8 ``[H, W]``: ``flood`` (1 water), ``flood_event`` (1 beyond permanent water), ``flood_weak``
-    (255 under cloud, with ``s2``), ``cloud`` (0 clear, 1 cloud, 2 shadow), ``cover`` (:class:`~.ground.Ground`).
-    ``truth``: what no sensor sees, ``[H, W]``: ``permanent``, ``flooded_vegetation``, ``layover_shadow`` (uint8 0/1; 2 is
-    shadow), ``depth`` m, ``hand`` m, ``slope`` degrees, ``incidence`` degrees, ``transmission`` and ``cloud_shadow`` 0–1.
+    ``targets``: name → uint8 ``[H, W]``: ``flood`` (1 water), ``flood_event`` (1 beyond permanent water),
+    ``flood_weak`` (255 under cloud as a threshold finds it), ``cloud`` (0 clear, 1 cloud, 2 shadow), ``cover``
+    (:class:`~.ground.Ground`). ``truth``: what no sensor sees, ``[H, W]``: ``permanent``, ``flooded_vegetation``,
+    ``layover_shadow`` (uint8 0/1; 2 is shadow), ``depth`` m of water, ``hand`` m above the nearest permanent water,
+    ``slope`` and local ``incidence`` in degrees, ``transmission`` of cloud and ``cloud_shadow``, 0 to 1.
     ``crs`` is ``EPSG:n``, ``transform`` the affine (a, b, c, d, e, f) of pixel corners.
     """
 
@@ -93,7 +94,7 @@ class _World:
             waters.vegetated if flooded else nothing,
             debris,
         )
-        image = radar.see(self.seed, role, self.land, self.terrain, surface, self.geometry, settings)
+        image = radar.see(self.seed, role, self.land, surface, self.geometry, settings)
         return _cut(image, settings.border)
 
     @cached_property
@@ -117,8 +118,8 @@ def simulate_scene(
 ) -> SimulatedScene:
     """The scene that ``seed`` and the size determine, bit for bit.
 
-    ``parameters`` replaces those drawn from the seed; ``only`` names the roles and targets that are wanted (default all),
-    which changes none of them and saves the time of the others. Truth layers come with ``only`` of None.
+    ``parameters`` replaces those drawn from the seed; ``only`` names the roles and targets that are wanted (default
+    all), which changes none of them and saves the time of the others. Truth layers come with ``only`` of None.
 
     Raises:
         ConfigError: a size below 1, or a name in ``only`` that no scene has.

@@ -34,7 +34,8 @@ SHADOW_BELOW = 0.7
 
 def transmit(thickness: Array) -> Array:
     """Share of light that passes a cloud of optical ``thickness``: two-stream, asymmetry 0.85 [Bohren 1987]."""
-    return 1 / (1 + np.float32(0.75 * (1 - 0.85)) * 2 * thickness)
+    passed: Array = np.float32(1) / (1 + np.float32(0.75 * (1 - 0.85) * 2) * thickness)
+    return passed
 
 
 def shadow_shift(sky: Sky, optics: Optics) -> tuple[int, int]:
@@ -50,7 +51,8 @@ def make_clouds(rng: np.random.Generator, shape: Shape, sky: Sky, optics: Optics
     # Shadow at p comes from cloud at p - shift: the field must cover both windows.
     whole = shape[0] + abs(down), shape[1] + abs(across)
     top, left = max(down, 0), max(across, 0)
-    spacing = COARSE if max(whole) < 3000 else 2 * COARSE
+    # Ragged edges where the field is small enough to afford them.
+    spacing = 2 if max(whole) < 600 else COARSE if max(whole) < 3000 else 2 * COARSE
     coarse = spectral(rng, coarse_shape(whole, spacing), sky.size / spacing, sky.exponent)
     edge = level(coarse, 1 - sky.cover)
     depth = np.maximum(coarse - np.float32(min(edge, 1e3)), 0) * np.float32(sky.thickness)

@@ -22,9 +22,9 @@ PIXEL = 10.0
 class Terrain:
     """Relief and drainage.
 
-    ``elevation`` metres and ``above_drainage`` metres, ``[H, W]`` float32. The tree is given by coarse node in row-major
-    order: ``parent`` the next node downstream (negative at an outlet), ``area`` how many nodes drain through it, and
-    ``grid`` the shape of the coarse grid.
+    ``elevation`` metres and ``above_drainage`` metres, ``[H, W]`` float32. The tree is given by coarse node in
+    row-major order: ``parent`` the next node downstream (negative at an outlet), ``area`` how many nodes drain through
+    it, and ``grid`` the shape of the coarse grid.
     """
 
     elevation: Array
@@ -38,22 +38,29 @@ def make_terrain(rng: np.random.Generator, shape: Shape, relief: Relief, channel
     """Relief of ``shape`` (pixels) and the drainage over it; a channel begins where ``channel_cells`` nodes drain."""
     grid = coarse_shape(shape)
     height = spectral(rng, grid, relief.wavelength / COARSE, relief.exponent)
-    rise = np.sqrt(np.mean(np.square(np.diff(height, axis=0))) + np.mean(np.square(np.diff(height, axis=1))))
-    height *= relief.slope * COARSE * PIXEL / max(float(rise), 1e-6)
+    height *= np.float32(relief.slope / max(_steepness(height), 1e-9))
     rows = np.arange(grid[0], dtype=np.float32)[:, None] * np.cos(relief.tilt_azimuth)
     columns = np.arange(grid[1], dtype=np.float32)[None, :] * -np.sin(relief.tilt_azimuth)
     height += ((rows + columns) * (relief.tilt * COARSE * PIXEL)).astype(np.float32)
-    parent, area, above = drain(height, channel_cells)
+    parent, area, above = drain(rng, height, channel_cells)
     floor = relief.valley_floor
     # Sediment fills valleys: low ground over the channel becomes a plain, high ground keeps its height.
     filled = above * above / (above + np.float32(floor + 1e-3))
     height = height - above + filled
-    height += relief.base - float(height.min())
+    steeper = np.float32(relief.slope / max(_steepness(height), 1e-9))
+    height, filled = height * steeper, filled * steeper
+    height += np.float32(relief.base) - height.min()
     return Terrain(upsample(height, shape), upsample(filled, shape), parent, area, grid)
 
 
-def drain(height: Array, channel_cells: float) -> tuple[NDArray[np.int32], Array, Array]:
-    """The drainage tree of ``height`` ``[h, w]``: parent and drained area by node, and height over the channel ``[h, w]``.
+def _steepness(height: Array) -> float:
+    """Root mean square slope of a coarse grid, rise over run."""
+    squares = np.mean(np.square(np.diff(height, axis=0))) + np.mean(np.square(np.diff(height, axis=1)))
+    return float(np.sqrt(squares)) / (COARSE * PIXEL)
+
+
+def drain(rng: np.random.Generator, height: Array, channel_cells: float) -> tuple[NDArray[np.int32], Array, Array]:
+    """The drainage tree of ``height`` ``[h, w]``: parent and drained area by node, height over the channel ``[h, w]``.
 
     Outlets are the low quarter of the border.
     """
@@ -61,7 +68,9 @@ def drain(height: Array, channel_cells: float) -> tuple[NDArray[np.int32], Array
     number = np.arange(h * w, dtype=np.int32).reshape(h, w)
     # How dear a node is: low ground is cheap, so that paths gather in valleys.
     spread = float(height.std()) + 1e-6
-    cost = np.exp(np.clip((height - height.mean()) / spread, -3, 3) * np.float32(1.2))
+    # Softer and harder rock bends the way even down an even slope.
+    rock = np.float32(0.7) * rng.standard_normal(height.shape, np.float32)
+    cost = np.exp(np.clip((height - height.mean()) / spread, -3, 3) * np.float32(1.2) + rock)
     ends, starts, weights = [], [], []
     for down, across in ((0, 1), (1, 0), (1, 1), (1, -1)):
         here = (slice(0, h - down), slice(max(0, -across), w - max(0, across)))

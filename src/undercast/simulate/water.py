@@ -1,8 +1,8 @@
 """Water: where it always is, where the flood is, how deep, and what stands in it.
 
-Every body of water is a *height above its surface* in metres, negative inside. Permanent water is where the least of them
-is negative, and the flood is where it is less than the rise: so lakes grow, rivers leave their banks and the truth holds
-together by construction.
+Every body of water is a *height above its surface* in metres, negative inside. Permanent water is where the least of
+them is negative, and the flood is where it is less than the rise: so lakes grow, rivers leave their banks and the truth
+holds together by construction.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from undercast.simulate.cover import Land
 from undercast.simulate.fields import Array, Shape, fractal, level
 from undercast.simulate.ground import column
 from undercast.simulate.parameters import Water
-from undercast.simulate.terrain import PIXEL, Terrain
+from undercast.simulate.terrain import PIXEL, Terrain, slope_of
 
 Mask = NDArray[np.bool_]
 
@@ -24,7 +24,7 @@ Mask = NDArray[np.bool_]
 class Waters:
     """Water on the day of the flood. All ``[H, W]``.
 
-    ``height``: of the ground above the nearest permanent water, metres, negative inside (-depth). ``permanent``, ``flood``
+    ``height``: of the ground above the nearest permanent water, metres, negative inside. ``permanent``, ``flood``
     (beyond it) and ``vegetated`` (canopy stands out of the flood) are bool; ``depth`` metres, 0 where dry;
     ``occurrence`` percent of years.
     """
@@ -80,8 +80,10 @@ def _rivers(rng: np.random.Generator, shape: Shape, water: Water, terrain: Terra
 def _standing(rng: np.random.Generator, shape: Shape, water: Water, terrain: Terrain, land: Land) -> Array:
     """Height above lakes, ponds, the reservoir, the sea and basins, whichever is least; large where there are none."""
     height = np.full(shape, 1e3, np.float32)
+    south, east = slope_of(terrain.elevation)
+    steep = 8 * np.hypot(south, east)  # no lake lies on a hillside
     if water.lakes > 0:
-        field = fractal(rng, shape, water.lake_size, 3.6) + 0.04 * land.grain
+        field = fractal(rng, shape, water.lake_size, 3.6) + 0.04 * land.grain + steep
         height = np.minimum(height, (field - level(field, water.lakes)) * 4)
     if water.ponds > 0:
         field = fractal(rng, shape, water.pond_size, 4.0, spacing=1 if water.pond_size < 8 else 2) + 0.5 * fractal(
@@ -105,4 +107,5 @@ def _coast(rng: np.random.Generator, shape: Shape, share: float, grain: Array) -
     inland = rows * np.float32(np.cos(angle)) + columns * np.float32(np.sin(angle))
     inland = inland + np.float32(rng.uniform(5, 40)) * fractal(rng, shape, 200.0, 3.0) + grain
     steep = np.float32(PIXEL * rng.uniform(0.002, 0.03))
-    return (inland - np.float32(level(inland, share))) * steep
+    height: Array = (inland - np.float32(level(inland, share))) * steep
+    return height
