@@ -59,19 +59,8 @@ def _scale_bar(axes: Any, width: int, pixel_size: float) -> None:
     length = max(factor * step for factor in (1, 2, 5) if factor * step <= target)
     label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     low, left = 0.045, 0.035
-    share = length / pixel_size / width
+    right = left + length / pixel_size / width
     box = {"boxstyle": "square,pad=0.35", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}
-    axes.text(
-        left + share / 2,
-        low + 0.012,
-        label,
-        transform=axes.transAxes,
-        ha="center",
-        va="bottom",
-        fontsize=10,
-        color=INK,
-        bbox=box,
-    )
-    axes.plot(
-        [left, left + share], [low, low], transform=axes.transAxes, color=INK, linewidth=3.5, solid_capstyle="butt"
-    )
+    where: dict[str, Any] = {"transform": axes.transAxes, "color": INK}
+    axes.text((left + right) / 2, low + 0.012, label, ha="center", va="bottom", fontsize=10, bbox=box, **where)
+    axes.plot([left, right], [low, low], linewidth=3.5, solid_capstyle="butt", **where)
