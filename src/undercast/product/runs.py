@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from undercast.product.area import PixelArea
 from undercast.product.summary import CELL
+from undercast.raster.windows import Window
 
 PARTS = 1 << 20
 """Areas are added as whole numbers of this fraction of the largest pixel, so a sum does not depend on its order."""
@@ -112,6 +113,12 @@ class RunArea:
     def of(self, runs: Runs) -> NDArray[np.int64]:
         """Area of each run in units, int64."""
         return self._upto(runs.row, runs.stop) - self._upto(runs.row, runs.start)
+
+    def parts(self, window: Window) -> NDArray[np.int64]:
+        """Area of each pixel of ``window`` in units, ``[h, w]`` int64."""
+        rows, cols = window.slices()
+        cells = np.arange(cols.start, cols.stop) // CELL
+        return np.asarray(self._parts[rows][:, cells])
 
     def _upto(self, row: NDArray[np.int64], col: NDArray[np.int64]) -> NDArray[np.int64]:
         cell = np.minimum(col // CELL, self._parts.shape[1] - 1)
