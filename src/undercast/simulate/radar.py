@@ -100,7 +100,7 @@ def see(seed: int, part: str, land: Land, surface: Surface, geometry: Geometry, 
     bands = []
     for band, decibel in enumerate((vv, vh)):
         decibel = decibel + gain + np.float32(radar.offset[band]) + stripes
-        power = np.exp(decibel * DECIBEL)
+        power = np.exp(np.minimum(decibel, np.float32(22)) * DECIBEL)
         power[geometry.shadow] = 1e-5
         bands.append(_receive(rng, power, radar, band))
     return np.stack(bands)
