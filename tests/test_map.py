@@ -193,3 +193,59 @@ def test_real_chips(tmp_path, tiny_model, name):
         # 512 pixels of 8.98e-5 degrees at 38.1 degrees north
         side = 512 * 8.983152841195215e-05 * 111_195
         assert summary["scene_area_m2"] == pytest.approx(side**2 * math.cos(math.radians(38.1)), rel=0.01)
+
+
+def lake(height=80, width=100):
+    """A dark square in bright land, where there is water."""
+    image = np.full((2, height, width), -8.0, np.float32)
+    image[:, 20:60, 20:80] = -25.0
+    return image
+
+
+def test_reference_water_tells_flood_apart(tmp_path, tiny_model, write_scene):
+    percent = np.zeros((1, 80, 100), np.uint8)
+    percent[:, :, 50:] = 80
+    percent[:, 40:] = 255
+    scene, occurrence = write_scene(lake()), write_scene(percent, "occurrence.tif", bands=())
+    plain = map_scene([scene], tiny_model, tmp_path / "plain")
+    summary = map_scene([scene, f"occurrence={occurrence}"], tiny_model, tmp_path / "out")
+    before, codes = read(tmp_path / "plain/class.tif"), read(tmp_path / "out/class.tif")
+    water = before == 3
+    seen, often = percent[0] != 255, percent[0] == 80
+    assert (codes[water & seen & often] == 1).all()
+    assert (codes[water & seen & ~often] == 2).all()
+    assert (codes[water & ~seen] == 3).all()
+    np.testing.assert_array_equal(codes[~water], before[~water])
+    assert summary["verdict"] == "flood"
+    assert "no reference there" in summary["sentence"]
+    assert plain["pixels"]["water"] == sum(summary["pixels"][key] for key in ("permanent_water", "flood", "water"))
+    strict = MapConfig.model_validate({"reference": {"minimum_occurrence": 90}})
+    never = map_scene([scene, f"occurrence={occurrence}"], tiny_model, tmp_path / "strict", config=strict)
+    assert never["pixels"]["permanent_water"] == 0
+
+
+def test_water_that_was_there_before_is_no_flood(tmp_path, tiny_model, write_scene):
+    before = lake()
+    before[:, :, 50:] = -8.0
+    before[:, 50:] = np.nan
+    inputs = [write_scene(lake()), f"s1_pre={write_scene(before, 'before.tif')}"]
+    map_scene(inputs, tiny_model, tmp_path / "out")
+    codes = read(tmp_path / "out/class.tif")
+    assert (codes[24:46, 24:44] == 1).all()
+    assert (codes[24:46, 56:76] == 2).all()
+    assert (codes[52:56, 24:76] == 3).all()
+    record = read_json(tmp_path / "out/record.json")
+    assert [entry["role"] for entry in record["inputs"]] == ["s1", "s1", "s1_pre", "s1_pre"]
+
+
+def test_water_that_is_all_permanent_is_no_flood(tmp_path, tiny_model, write_scene):
+    everywhere = write_scene(np.ones((1, 80, 100), np.uint8), "mask.tif", bands=())
+    summary = map_scene([write_scene(lake()), f"reference={everywhere}"], tiny_model, tmp_path / "out")
+    assert summary["verdict"] == "none detected"
+    assert "Permanent or reference water covers" in summary["sentence"]
+
+
+def test_nodata_of_the_user_leaves_the_reference_alone(tmp_path, tiny_model, write_scene):
+    nowhere = write_scene(np.zeros((1, 80, 100), np.uint8), "mask.tif", bands=())
+    summary = map_scene([write_scene(lake()), f"reference={nowhere}"], tiny_model, tmp_path / "out", nodata=0.0)
+    assert summary["verdict"] == "flood"

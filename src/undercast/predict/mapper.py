@@ -5,7 +5,7 @@ Memory is bounded by the blocks under way, whatever the size of the scene.
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -58,8 +58,18 @@ class _Underway:
     answers: list[tuple[Window, Future[NDArray[np.float32]]]]
 
 
-def answer_scene(scene: Scene, predictor: Predictor, config: MapperConfig | None = None) -> Iterator[AnsweredBlock]:
+def answer_scene(
+    scene: Scene,
+    predictor: Predictor,
+    config: MapperConfig | None = None,
+    *,
+    stand_in: Mapping[str, str] | None = None,
+    also: Iterable[str] = (),
+) -> Generator[AnsweredBlock, None, None]:
     """Answer every pixel of ``scene`` where all bands were seen, block by block in order, row by row.
+
+    ``stand_in`` gives the model another image for a role (``{"s1": "s1_pre"}``: as it was before); ``also`` are roles
+    that the model does not take and that come with the blocks.
 
     Raises:
         ModelError: the model does not answer on the input's grid, or does not answer numbers.
@@ -67,7 +77,9 @@ def answer_scene(scene: Scene, predictor: Predictor, config: MapperConfig | None
     """
     config = config or MapperConfig()
     signature = predictor.signature
-    signature.check_roles(set(scene.images))
+    source = {role: (stand_in or {}).get(role, role) for role in signature.inputs}
+    signature.check_roles({role for role, name in source.items() if name in scene.images})
+    wanted = [*source.values(), *also]
     if signature.task.scale != 1:
         raise ModelError(f"model {signature.name} answers at scale {signature.task.scale}; scenes are mapped at 1 only")
     plan = TilePlan.of(scene.shape, signature, config.tile)
@@ -77,13 +89,13 @@ def answer_scene(scene: Scene, predictor: Predictor, config: MapperConfig | None
 
     def begin(window: Window) -> _Underway:
         reach = plan.reach(window)
-        images = scene.read(reach)
-        seen = np.isfinite(np.concatenate([images[role] for role in signature.inputs])).all(axis=0)
+        images = scene.read(reach, wanted)
+        seen = np.isfinite(np.concatenate([images[name] for name in source.values()])).all(axis=0)
         tiles = []
         for core in plan.cores(window):
             if seen[core.slices((reach.row, reach.col))].any():
                 around = core.grow(plan.margin).slices((reach.row, reach.col))
-                batch = {role: images[role][None, :, *around] for role in signature.inputs}
+                batch = {role: images[name][None, :, *around] for role, name in source.items()}
                 tiles.append((core, inferring.submit(predictor.predict, batch)))
         return _Underway(window, images, ~seen, tiles)
 

@@ -84,6 +84,12 @@ def encode(
     return codes
 
 
+def tell_apart(codes: NDArray[np.uint8], reference: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Flood codes ``[h, w]`` with water (3) told apart where a reference is ``known``: 1 where it is water, else 2."""
+    water = (codes == WATER) & known
+    return np.where(water, np.where(reference, PERMANENT, FLOOD), codes).astype(np.uint8)
+
+
 def to_percent(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Likelihood ``[h, w]`` uint8, 0 to 100, 255 where NaN: of class 1 where there are two, else of the likeliest."""
     chosen = probabilities[1] if len(probabilities) == 2 else probabilities.max(axis=0)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from undercast.config import Settings
 from undercast.product.area import PixelArea
-from undercast.product.codes import FLOOD, UNCERTAIN, WATER, Entry
+from undercast.product.codes import FLOOD, PERMANENT, UNCERTAIN, WATER, Entry
 from undercast.raster.windows import Window
 
 Verdict = Literal["flood", "water detected", "none detected", "cannot tell"]
@@ -97,22 +97,29 @@ def summarise(tally: Tally, config: VerdictConfig, *, reference: bool, flood: bo
 def _verdict(
     areas: dict[int, float], share: float, observed: float, config: VerdictConfig, reference: bool
 ) -> dict[str, str]:
-    found = areas[FLOOD] if reference else areas[WATER] + areas[FLOOD]
-    word = "Flood" if reference else "Water"
     seen = f"{percent(share)} of the scene was observed"
+    word = "flood" if reference else "water"
+    least = config.minimum_area
     verdict: Verdict
-    if share > 0 and found >= config.minimum_area:
-        verdict = "flood" if reference else "water detected"
-        sentence = f"{word} on {square_km(found)}, {percent(found / observed)} of the ground seen; {seen}."
+    if share > 0 and areas[FLOOD] >= least:
+        verdict = "flood"
+        sentence = f"Flood on {square_km(areas[FLOOD])}, {percent(areas[FLOOD] / observed)} of the ground seen; {seen}."
+    elif share > 0 and areas[WATER] >= least:
+        verdict = "water detected"
+        sentence = f"Water on {square_km(areas[WATER])}, {percent(areas[WATER] / observed)} of the ground seen; {seen}."
     elif share < config.minimum_observed:
         verdict = "cannot tell"
-        sentence = f"Nothing can be said of {'flood' if reference else 'water'} here: {seen}."
+        sentence = f"Nothing can be said of {word} here: {seen}."
     else:
         verdict = "none detected"
-        sentence = f"No {word.lower()} of {square_km(config.minimum_area)} or more was detected; {seen}."
-    if verdict == "water detected":
+        sentence = f"No {word} of {square_km(least)} or more was detected; {seen}."
+    if areas[PERMANENT] >= least:
+        sentence += f" Permanent or reference water covers {square_km(areas[PERMANENT])}."
+    if areas[WATER] >= least and not reference:
         sentence += " Flood is not told apart from permanent water, for which no reference was given."
-    if areas[UNCERTAIN] >= config.minimum_area:
+    elif areas[WATER] >= least:
+        sentence += f" Of {square_km(areas[WATER])} of water it is not known whether it is flood: no reference there."
+    if areas[UNCERTAIN] >= least:
         sentence += f" {square_km(areas[UNCERTAIN])} are uncertain."
     return {"verdict": verdict, "sentence": sentence}
 

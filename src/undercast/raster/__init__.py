@@ -1,5 +1,10 @@
 """Rasters on disk: the only part of undercast, beside :mod:`undercast.product`, that opens them."""
 
+import os
+
+# GDAL keeps decoded blocks in 5 % of the machine's memory unless told otherwise, before it is first used: megabytes.
+os.environ.setdefault("GDAL_CACHEMAX", "128")
+
 from undercast.raster.geotiff import Header, read_array, write_raster
 from undercast.raster.scene import Scene
 from undercast.raster.windows import Window, cut

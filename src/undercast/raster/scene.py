@@ -3,8 +3,8 @@
 import math
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class RoleImage:
-    """All bands of a role: what they mean, the files they lie in, and the unit those are in."""
+    """All bands of a role: what they mean, their files, the unit of those, and the nodata value said by the user."""
 
     modality: Modality
     bands: tuple[BandFile, ...]
     layers: tuple[Layer, ...]
     unit: str
     why_unit: str
+    nodata: float | None = None
 
 
 class Scene:
@@ -56,10 +57,9 @@ class Scene:
     Reading is safe from several threads: each has its own file handles. Use it as a context manager, or close it.
     """
 
-    def __init__(self, grid: GeoBox, images: Mapping[str, RoleImage], nodata: float | None) -> None:
+    def __init__(self, grid: GeoBox, images: Mapping[str, RoleImage]) -> None:
         self.grid = grid
         self.images = images
-        self.nodata = nodata
         self._local = threading.local()
         self._opened: list[Any] = []
         self._lock = threading.Lock()
@@ -78,7 +78,7 @@ class Scene:
 
         ``required`` are the roles that must be there (all of ``modalities`` if not given); the first band of the first
         gives the grid, and what lies on another grid is aligned to it. ``unit`` declares that of radar images; it is
-        found from the numbers otherwise. ``nodata`` overrides what the files of the required roles declare.
+        found from the numbers otherwise. ``nodata`` overrides what the files of radar images and of required roles declare.
 
         Raises:
             InputError: a file, band, grid or unit cannot be used; the message names it and says what to do.
@@ -88,12 +88,13 @@ class Scene:
         grid = found[required[0]][0].header.grid
         images: dict[str, RoleImage] = {}
         for role in sorted(found, key=lambda name: (name not in required, list(modalities).index(name))):
-            layers = _layers(found[role], grid, modalities[role])
-            plain = RoleImage(modalities[role], found[role], layers, modalities[role].unit, "as declared by the role")
-            probe = cls(grid, {role: plain}, nodata if role in required else None)
-            with probe:
+            modality = modalities[role]
+            layers = _layers(found[role], grid, modality)
+            fill = nodata if role in required or modality.unit == "dB" else None
+            plain = RoleImage(modality, found[role], layers, modality.unit, "as declared by the role", fill)
+            with cls(grid, {role: plain}) as probe:
                 images[role] = probe._settled(role, unit)
-        return cls(grid, images, nodata)
+        return cls(grid, images)
 
     def __enter__(self) -> "Scene":
         return self
@@ -155,15 +156,16 @@ class Scene:
                     lines.append(f"{role} {names}: {layer.header.path} is aligned to the grid by {layer.resampling}")
         return lines
 
-    def read(self, window: Window) -> dict[str, NDArray[np.float32]]:
+    def read(self, window: Window, roles: Iterable[str] | None = None) -> dict[str, NDArray[np.float32]]:
         """Images ``[C, h, w]`` float32 by role in the unit of their modality, NaN where nothing was seen.
 
-        The window may reach beyond the scene; there is nothing to be seen there.
+        The window may reach beyond the scene; there is nothing to be seen there. All roles unless ``roles`` says which.
 
         Raises:
             InputError: a file is damaged.
         """
-        return {role: self._to_unit(self._read_raw(role, window), image) for role, image in self.images.items()}
+        chosen = self.images if roles is None else roles
+        return {role: self._to_unit(self._read_raw(role, window), self.images[role]) for role in chosen}
 
     def _read_raw(self, role: str, window: Window) -> NDArray[np.float32]:
         image = self.images[role]
@@ -172,10 +174,10 @@ class Scene:
         if inside.height and inside.width:
             rows, cols = inside.slices((window.row, window.col))
             for layer in image.layers:
-                whole[list(layer.channels), rows, cols] = self._read_layer(layer, inside)
+                whole[list(layer.channels), rows, cols] = self._read_layer(layer, inside, image.nodata)
         return whole
 
-    def _read_layer(self, layer: Layer, window: Window) -> NDArray[np.float32]:
+    def _read_layer(self, layer: Layer, window: Window, nodata: float | None) -> NDArray[np.float32]:
         source = self._source(layer)
         header = layer.header
         area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
@@ -189,7 +191,7 @@ class Scene:
             ) from None
         values: NDArray[np.float32] = raw.astype(np.float32)
         for channel, number in enumerate(layer.numbers):
-            fill = self.nodata if self.nodata is not None else header.nodata[number - 1]
+            fill = nodata if nodata is not None else header.nodata[number - 1]
             if fill is not None and np.isfinite(fill):
                 values[channel][raw[channel] == np.asarray(fill).astype(raw.dtype)] = np.nan
             scale, offset = header.scales[number - 1], header.offsets[number - 1]
@@ -240,7 +242,7 @@ class Scene:
             evidence[item.band] = judge(sample[channel], integers and unscaled)
             files[item.band] = item.header.path
         unit, why = settle_unit(evidence, declared, files)
-        return RoleImage(image.modality, image.bands, image.layers, unit, why)
+        return replace(image, unit=unit, why_unit=why)
 
     def _sample(self, role: str) -> NDArray[np.float32]:
         """Values ``[C, N]`` of up to 25 patches spread over the scene; of the whole of it where they show nothing."""
@@ -274,7 +276,8 @@ def _layers(bands: Sequence[BandFile], grid: GeoBox, modality: Modality) -> tupl
         header = items[0].header
         resampling = None
         if not same_grid(header.grid, grid):
-            resampling = "nearest" if _subset_of(header.grid, grid) else "bilinear"
+            whole_pixels = _subset_of(header.grid, grid) or modality.unit == "percent"
+            resampling = "nearest" if whole_pixels else "bilinear"
             if not _overlap(header.grid, grid):
                 raise InputError(f"{path}: does not overlap the scene it belongs to; give rasters of one place")
         numbers = tuple(item.number for item in items)
