@@ -78,7 +78,7 @@ class Scene:
 
         ``required`` are the roles that must be there (all of ``modalities`` if not given); the first band of the first
         gives the grid, and what lies on another grid is aligned to it. ``unit`` declares that of radar images; it is
-        found from the numbers otherwise. ``nodata`` overrides what the files of radar images and of required roles declare.
+        found from the numbers otherwise. ``nodata`` overrides what radar images and required roles declare.
 
         Raises:
             InputError: a file, band, grid or unit cannot be used; the message names it and says what to do.
