@@ -33,11 +33,13 @@ DECIBEL = np.float32(np.log(10) / 10)
 class Surface:
     """What the radar illuminates: where water is open, where it stands under vegetation, and what breaks it.
 
-    ``open_water`` and ``vegetated`` are bool ``[H, W]``, ``debris`` the share of signal from plants in the open flood.
+    ``open_water`` and ``vegetated`` are bool ``[H, W]``; ``plants`` is how much of the beam meets plants rather than
+    water where vegetation stands in it (0 to 1), ``debris`` the share of signal from plants in the open flood.
     """
 
     open_water: Mask
     vegetated: Mask
+    plants: Array | None
     debris: Array | None
 
 
@@ -95,6 +97,11 @@ def see(seed: int, part: str, land: Land, surface: Surface, geometry: Geometry, 
         water_vh = 10 * np.log10(10 ** (water_vh / 10) + 10 ** ((amount - 16.0) / 10))
     vv = np.where(surface.open_water, water_vv, vv)
     vh = np.where(surface.open_water, water_vh, vh)
+    if surface.plants is not None:
+        here = surface.vegetated
+        share = surface.plants[here]
+        vv[here] = _mix(vv[here], water_vv[here], share)
+        vh[here] = _mix(vh[here], water_vh[here], share)
     gain = np.where(surface.open_water, np.float32(0), geometry.gain)  # water is level
     stripes = _stripes(rng, shape, radar)
     bands = []
@@ -104,6 +111,13 @@ def see(seed: int, part: str, land: Land, surface: Surface, geometry: Geometry, 
         power[geometry.shadow] = 1e-5
         bands.append(_receive(rng, power, radar, band))
     return np.stack(bands)
+
+
+def _mix(first: Array, second: Array, share: Array) -> Array:
+    """dB of ``share`` of the power of ``first`` and the rest of ``second``."""
+    power = share * np.exp(first * DECIBEL) + (1 - share) * np.exp(second * DECIBEL)
+    mixed: Array = np.log(power) / DECIBEL
+    return mixed
 
 
 def _ground(

@@ -17,7 +17,7 @@ from undercast.simulate.fields import Array, Shape, fractal, generator
 from undercast.simulate.ground import Ground
 from undercast.simulate.parameters import SceneParameters
 from undercast.simulate.terrain import PIXEL, Terrain, make_terrain, slope_of
-from undercast.simulate.water import Waters, label_of, make_water
+from undercast.simulate.water import Waters, emergent, label_of, make_water
 
 MODALITIES: dict[str, Modality] = {
     "s1": S1,
@@ -92,6 +92,7 @@ class _World:
         surface = radar.Surface(
             waters.permanent | (waters.flood & ~waters.vegetated) if flooded else waters.permanent,
             waters.vegetated if flooded else nothing,
+            emergent(waters, self.land.cover) if flooded else None,
             debris,
         )
         image = radar.see(self.seed, role, self.land, surface, self.geometry, settings)

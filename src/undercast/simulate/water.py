@@ -70,6 +70,18 @@ def label_of(waters: Waters, cover: NDArray[np.uint8], label_closure: float) -> 
     return ((waters.permanent | waters.flood) & ~hidden).astype(np.uint8)
 
 
+def emergent(waters: Waters, cover: NDArray[np.uint8]) -> Array:
+    """How much of a beam meets plants where they stand in the flood, 0 to 1, ``[H, W]`` float32.
+
+    Plants that the water all but drowns leave it nearly open; a tall canopy hides it. A slant beam meets more of a
+    canopy than an eye from above.
+    """
+    tall = np.maximum(column("height"), np.float32(0.01))[cover]
+    share: Array = np.clip(1 - waters.depth / tall, 0, 1)
+    share *= np.sqrt(column("closure"))[cover]
+    return share
+
+
 def _rivers(rng: np.random.Generator, shape: Shape, water: Water, terrain: Terrain) -> Array:
     bank = distance_to_bank(rng, shape, water, terrain)
     # A natural levee of some pixels, then the plain of the valley.
