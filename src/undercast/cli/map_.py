@@ -12,8 +12,8 @@ def map_(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Rasters: FILE, ROLE=FILE or ROLE:BAND=FILE; FILE@2 is its second band. Permanent water is told from flood "
-            "by occurrence=FILE (JRC, percent), reference=FILE (a mask) or s1_pre=FILE (an image from before).",
+            help="Rasters: FILE, ROLE=FILE or ROLE:BAND=FILE; FILE@2 is its second band. Permanent water is told from "
+            "flood by occurrence=FILE (JRC, percent), reference=FILE (a mask) or s1_pre=FILE (an image from before).",
             show_default=False,
         ),
     ],
