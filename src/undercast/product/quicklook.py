@@ -79,36 +79,39 @@ def draw_quicklook(
     with rasterio.open(class_map) as source:
         codes = source.read(1, out_shape=(height, width), resampling=Resampling.nearest)
     tall, wide = ground_size(grid)
-    ratio = (height * tall) / (width * wide)
-    side_by_side = ratio > 0.62
-    panel = 6.2
-    map_height = panel * min(ratio, 2.5) if side_by_side else 2 * 11.0 * max(ratio, 0.08) + 0.5
-    figure = Figure(figsize=(2 * panel + 0.7 if side_by_side else 11.6, map_height + 2.25), dpi=110, facecolor=PAPER)
+    size, boxes, sheet = _layout((height * tall) / (width * wide))
+    figure = Figure(figsize=sheet, dpi=110, facecolor=PAPER)
     FigureCanvasAgg(figure)
-    full_width, full_height = figure.get_size_inches()
-    figure.text(0.3 / full_width, 1 - 0.52 / full_height, title, fontsize=19, fontweight="bold", color=INK)
+    figure.text(0.3 / sheet[0], 1 - 0.52 / sheet[1], title, fontsize=19, fontweight="bold", color=INK)
     when = f"{acquired:%d %B %Y, %H:%M} UTC" if acquired else "date not known"
-    figure.text(0.3 / full_width, 1 - 0.86 / full_height, f"{scene}  ·  {when}", fontsize=10.5, color=FAINT)
-    bottom, top = 0.85 / full_height, 1 - 1.3 / full_height
-    if side_by_side:
-        size = (1 - 0.8 / full_width) / 2
-        boxes = [(0.3 / full_width, bottom, size, top - bottom), (0.5 / full_width + size, bottom, size, top - bottom)]
-    else:
-        size = (top - bottom - 0.4 / full_height) / 2
-        line = 0.3 / full_width, 1 - 0.6 / full_width
-        boxes = [(line[0], bottom + size + 0.4 / full_height, line[1], size), (line[0], bottom, line[1], size)]
+    figure.text(0.3 / sheet[0], 1 - 0.86 / sheet[1], f"{scene}  ·  {when}", fontsize=10.5, color=FAINT)
     pictures = (_grey(background), _paint(codes, background, entries))
-    for box, picture, name in zip(boxes, pictures, (f"What the sensor saw: {band}", "What the map says"), strict=True):
-        axes = figure.add_axes(box)
-        axes.imshow(picture, aspect=tall / wide, origin="lower" if grid.affine.e > 0 else "upper")
+    for (left, bottom), picture, name in zip(boxes, pictures, (f"Seen: {band}", "Map"), strict=True):
+        axes = figure.add_axes((left / sheet[0], bottom / sheet[1], size[0] / sheet[0], size[1] / sheet[1]))
+        axes.imshow(picture, aspect="auto", origin="lower" if grid.affine.e > 0 else "upper")
         axes.set_title(name, fontsize=10.5, color=INK, loc="left", pad=5)
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_color("#c4cad0")
-    _scale_bar(axes, height, width, wide * preview.step, up=grid.affine.e > 0)
+    _scale_bar(axes, width * preview.step * wide, size)
     _legend(figure, entries, areas, codes, credit)
     figure.savefig(path, metadata={"Software": None})
+
+
+def _layout(
+    ratio: float,
+) -> tuple[tuple[float, float], tuple[tuple[float, float], tuple[float, float]], tuple[float, float]]:
+    """Width and height of a panel, left and bottom of both, and the sheet's size, all in inches.
+
+    ``ratio`` is the scene's height over its width on the ground; wide scenes stand above one another, others beside.
+    """
+    if ratio < 0.62:
+        wide, high = 11.0, max(11.0 * ratio, 0.7)
+        return (wide, high), ((0.3, high + 1.25), (0.3, 0.85)), (wide + 0.6, 2 * high + 2.55)
+    high = min(6.2 * ratio, 9.0)
+    wide = max(high / ratio, 1.0)
+    return (wide, high), ((0.3, 0.85), (wide + 0.5, 0.85)), (max(2 * wide + 0.8, 9.0), high + 2.15)
 
 
 def _grey(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -135,25 +138,32 @@ def _paint(
     return painted
 
 
-def _scale_bar(axes: Any, height: int, width: int, metres: float, *, up: bool) -> None:
-    """A bar of a round length, about a quarter of the picture wide, in the lower left corner."""
-    from matplotlib.patches import FancyBboxPatch, Rectangle
+def _scale_bar(axes: Any, metres: float, size: tuple[float, float]) -> None:
+    """A bar of a round length in the lower left corner of a picture ``metres`` wide that is ``size`` inches."""
+    from matplotlib.patches import Rectangle
 
-    wanted = width * metres / 4
+    wanted = metres * min(0.3, 1.6 / size[0])
     power = 10.0 ** math.floor(math.log10(wanted))
     length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
-    pixels = length / metres
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    x = 0.03
-    y = 0.035
-    share = pixels / width
-    plate = FancyBboxPatch(
-        (x, y), share + 0.0, 0.045, boxstyle="round,pad=0.012", transform=axes.transAxes, facecolor="white", alpha=0.82,
-        edgecolor="none",
-    )  # fmt: skip
-    axes.add_patch(plate)
-    axes.add_patch(Rectangle((x, y), share, 0.008, transform=axes.transAxes, facecolor=INK, edgecolor="none"))
-    axes.text(x + share / 2, y + 0.014, text, transform=axes.transAxes, fontsize=9, color=INK, ha="center", va="bottom")
+    share = length / metres
+    x, y = 0.16 / size[0], 0.16 / size[1]
+
+    def bar(left: float, bottom: float, width: float, height: float, **style: Any) -> None:
+        axes.add_patch(Rectangle((left, bottom), width, height, transform=axes.transAxes, edgecolor="none", **style))
+
+    bar(x / 2, y / 2, share + x, 0.38 / size[1], facecolor="white", alpha=0.85)
+    bar(x, y, share, 0.05 / size[1], facecolor=INK)
+    axes.text(
+        x + share / 2,
+        y + 0.09 / size[1],
+        text,
+        transform=axes.transAxes,
+        fontsize=9,
+        color=INK,
+        ha="center",
+        va="bottom",
+    )
 
 
 def _legend(

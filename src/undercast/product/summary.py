@@ -125,8 +125,10 @@ def _verdict(
 
 
 def square_km(area: float) -> str:
-    """An area in m² as a person writes it: km², or hectares where it is small."""
-    return f"{area / 1e6:,.1f} km²" if area >= 1e6 else f"{area / 1e4:,.1f} ha"
+    """An area in m² as a person writes it: km², hectares where it is small, m² where it is tiny."""
+    if area >= 1e6:
+        return f"{area / 1e6:,.1f} km²"
+    return f"{area / 1e4:,.1f} ha" if area >= 1000 else f"{area:,.0f} m²"
 
 
 def percent(share: float) -> str:
