@@ -24,7 +24,7 @@ def chip(height: int = 24, width: int = 24, scale: int = 1) -> Chip:
 @given(seed=st.integers(0, 2**32), crop=st.sampled_from([0, 8, 24, 32]))
 def test_geometry_moves_all_layers_alike(seed, crop):
     source = chip()
-    moved = Augmentation(crop=crop, **OFF).for_chips(MODALITIES)(source, np.random.default_rng(seed))
+    moved = Augmentation(crop=crop, **OFF).for_chips(MODALITIES, vary=("s1", "s2"))(source, np.random.default_rng(seed))
     size = crop or 24
     assert moved.shape == (size, size)
     seen = np.isfinite(moved.images["s1"][0])
@@ -41,14 +41,14 @@ def test_geometry_moves_all_layers_alike(seed, crop):
 @pytest.mark.parametrize("seed", range(8))
 def test_a_coarse_target_stays_in_place(seed):
     source = chip(scale=3)
-    moved = Augmentation(crop=12, **OFF).for_chips(MODALITIES)(source, np.random.default_rng(seed))
+    moved = Augmentation(crop=12, **OFF).for_chips(MODALITIES, vary=("s1", "s2"))(source, np.random.default_rng(seed))
     assert moved.targets["flood"].shape == (4, 4)
     number = moved.images["s1"][0].astype(int)[1::3, 1::3]
     np.testing.assert_array_equal(moved.targets["flood"], number // 24 // 3 * 16 + number % 24 // 3)
 
 
 def test_all_eight_positions_occur():
-    augment = Augmentation(**OFF).for_chips(MODALITIES)
+    augment = Augmentation(**OFF).for_chips(MODALITIES, vary=("s1", "s2"))
     corners = {
         tuple(augment(chip(), np.random.default_rng(seed)).images["s1"][0, [0, 0, -1], [0, -1, 0]])
         for seed in range(200)
@@ -58,7 +58,7 @@ def test_all_eight_positions_occur():
 
 def test_the_same_generator_gives_the_same_chip_and_the_source_is_untouched():
     source, before = chip(), chip()
-    augment = Augmentation(crop=8).for_chips(MODALITIES)
+    augment = Augmentation(crop=8).for_chips(MODALITIES, vary=("s1", "s2"))
     first, second, other = (augment(source, np.random.default_rng(seed)) for seed in (1, 1, 2))
     for role in MODALITIES:
         np.testing.assert_array_equal(first.images[role], second.images[role])
@@ -67,8 +67,11 @@ def test_the_same_generator_gives_the_same_chip_and_the_source_is_untouched():
 
 
 def test_what_is_kept_has_the_geometry_and_its_own_radiometry():
-    augment = Augmentation(crop=8, cut_out=CutOut(probability=1.0)).for_chips(MODALITIES, keep=("s1", "s2"))
+    augment = Augmentation(crop=8, cut_out=CutOut(probability=1.0)).for_chips(
+        MODALITIES, vary=("s1",), keep=("s1", "s2")
+    )
     varied = augment(chip(), np.random.default_rng(3))
+    assert set(varied.images) == {"s1", "clean_s1", "clean_s2"}
     clean = varied.images["clean_s1"]
     number = clean[0].astype(int)
     np.testing.assert_array_equal(clean[1], -number)

@@ -23,7 +23,7 @@ from undercast.nets import Segmenter, SegmenterConfig, UNetConfig
 from undercast.signature import Signature
 from undercast.task import FLOOD, NODATA, Task
 
-PLACE = Place(accelerator="cpu", precision="32-true", allocator=False)
+PLACE = Place(accelerator="cpu", precision="32-true", threads=1, allocator=False)
 LOSS = SegmentationLossConfig().terms
 
 

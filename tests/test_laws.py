@@ -1,5 +1,6 @@
 """The laws of the design: one test each, numbered as there."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,9 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from typer.testing import CliRunner
 
 from undercast.bands import S1, S2_L1C, Modality
 from undercast.chip import Chip, ChipInfo
+from undercast.cli.main import app
+from undercast.cli.train import RECIPES
 from undercast.datasets.split import Subset, check_disjoint, leave_one_event_out, partition
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig, fit
@@ -23,10 +27,12 @@ from undercast.engine.ranks import world_size
 from undercast.errors import InputError, TrainingError
 from undercast.losses.distil import divergence
 from undercast.losses.segmentation import SegmentationLossConfig
+from undercast.model import ModelFolder
 from undercast.nets import Pinned, Segmenter, SegmenterConfig, UNetConfig
+from undercast.predict import OpenVinoPredictor, answer
 from undercast.task import FLOOD, NODATA, Task
 
-PLACE = Place(accelerator="cpu", precision="32-true", allocator=False)
+PLACE = Place(accelerator="cpu", precision="32-true", threads=1, allocator=False)
 CONFIG = FitConfig(steps=6, batch=4, checkpoint_every=3, learning_rate=0.01)
 
 
@@ -123,6 +129,24 @@ def test_law_03_an_idle_parameter_is_refused_by_name_on_the_first_step(tmp_path:
     assert [record["event"] for record in read_journal(tmp_path / "journal.jsonl")] == ["start"]
     student.forgotten.requires_grad_(False)
     fit(supervised(student), {"labelled": feed()}, CONFIG, PLACE, tmp_path)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_law_10_every_recipe_runs_from_config_to_an_answering_predictor(recipe: str, tmp_path: Path) -> None:
+    smoke = Path(__file__).parents[1] / "recipes" / recipe / "smoke.toml"
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["train", str(smoke), "--set", "arm=supervised", "-o", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    folder = ModelFolder.open(Path(json.loads(done.stdout)["model"]))
+    rng = np.random.default_rng(0)
+    images = {
+        role: rng.uniform(*modality.valid_range, (len(modality.bands), 45, 70)).astype(np.float32)
+        for role, modality in folder.signature.inputs.items()
+    }
+    probabilities = answer(OpenVinoPredictor(folder), images)
+    assert probabilities.shape == (len(folder.signature.task), 45, 70)
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
+    assert probabilities.std() > 0
 
 
 def test_law_11_two_processes_take_the_step_of_one(tmp_path: Path) -> None:

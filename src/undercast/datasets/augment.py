@@ -93,38 +93,41 @@ class Augmentation(Settings):
     turns: bool = Field(default=True, description="quarter turns")
     flips: bool = Field(default=True, description="left to right")
     radar: RadarJitter = Field(default=RadarJitter(), description="of images in dB")
-    optical: OpticalJitter = Field(default=OpticalJitter(), description="of images in reflectance")
+    optical: OpticalJitter = Field(default=OpticalJitter(), description="of images in reflectance, or stretched")
     cut_out: CutOut = Field(default=CutOut(), description="of images in dB")
 
-    def for_chips(self, modalities: Mapping[str, Modality], keep: Sequence[str] = ()) -> "Augmenter":
+    def for_chips(
+        self, modalities: Mapping[str, Modality], *, vary: Sequence[str], keep: Sequence[str] = ()
+    ) -> "Augmenter":
         """What varies chips of ``modalities`` (role → modality).
 
-        Each role of ``keep`` also comes out as ``clean_<role>``: the chip's geometry, its own radiometry, nothing cut.
+        Each role of ``vary`` comes out under its own name, varied; each role of ``keep`` as ``clean_<role>``, with the
+        geometry of the chip and its own radiometry, nothing cut. Other images are dropped.
         """
-        return Augmenter(self, modalities, tuple(keep))
+        return Augmenter(self, {role: modalities[role].unit for role in vary}, tuple(keep))
 
 
 class Augmenter:
     """Varies one chip at a time; made by :meth:`Augmentation.for_chips`."""
 
-    def __init__(self, config: Augmentation, modalities: Mapping[str, Modality], keep: Sequence[str]) -> None:
-        self.config, self.keep = config, tuple(keep)
-        self._units = {role: modality.unit for role, modality in modalities.items()}
+    def __init__(self, config: Augmentation, units: Mapping[str, str], keep: Sequence[str]) -> None:
+        self.config, self.units, self.keep = config, dict(units), tuple(keep)
 
     def __call__(self, chip: Chip, rng: np.random.Generator) -> Chip:
         """A varied copy of ``chip``; the same for the same state of ``rng``."""
-        chip = _move(chip, self.config, rng)
-        images = {role: self._vary(role, image, rng) for role, image in chip.images.items()}
-        images |= {CLEAN + role: chip.images[role] for role in self.keep if role in chip.images}
+        wanted = {role: image for role, image in chip.images.items() if role in self.units or role in self.keep}
+        chip = _move(Chip(chip.key, wanted, chip.targets, chip.event, chip.place), self.config, rng)
+        images = {role: self._vary(unit, chip.images[role], rng) for role, unit in self.units.items()}
+        images |= {CLEAN + role: chip.images[role] for role in self.keep}
         return Chip(chip.key, images, chip.targets, chip.event, chip.place)
 
-    def _vary(self, role: str, image: Image, rng: np.random.Generator) -> Image:
-        unit, config = self._units.get(role), self.config
+    def _vary(self, unit: str, image: Image, rng: np.random.Generator) -> Image:
+        config = self.config
         if unit == "dB" and config.radar.on:
             image = config.radar.apply(image, rng)
         if unit == "dB" and config.cut_out.on and rng.random() < config.cut_out.probability:
             image = config.cut_out.apply(image, rng)
-        if unit == "reflectance" and config.optical.on:
+        if unit in ("reflectance", "relative") and config.optical.on:
             image = config.optical.apply(image, rng)
         return image
 

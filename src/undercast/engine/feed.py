@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from undercast.chip import Batch, Chip, ChipSource
+from undercast.chip import Batch, Chip, ChipSource, Targets
 from undercast.errors import TrainingError
 from undercast.task import NODATA
 
@@ -53,7 +53,7 @@ class Feed:
             raise TrainingError(f"a feed needs at least one chip a step, not {batch}")
         self.source, self.roles, self.targets = source, tuple(roles), tuple(targets)
         self.size, self.seed, self.transform = batch, seed, transform
-        self._cache: dict[int, Chip] = {}
+        self._cache: dict[int, tuple[dict[str, NDArray[np.floating]], Targets]] = {}
         self._room = int(cache_gib * 2**30)
         self._order: tuple[int, NDArray[np.intp]] | None = None
 
@@ -84,12 +84,16 @@ class Feed:
 
     def _read(self, number: int) -> Chip:
         if number in self._cache:
-            return self._cache[number]
+            packed, targets = self._cache[number]
+            info = self.source.index[number]
+            images = {role: image.astype(np.float32, copy=False) for role, image in packed.items()}
+            return Chip(info.key, images, targets, info.event, info.place)
         chip = self.source[number]
-        size = sum(image.nbytes for image in chip.images.values())
+        packed = {role: _pack(image) for role, image in chip.images.items()}
+        size = sum(image.nbytes for image in packed.values()) + sum(target.nbytes for target in chip.targets.values())
         if size <= self._room:
             self._room -= size
-            self._cache[number] = chip
+            self._cache[number] = packed, chip.targets
         return chip
 
     def _stack(self, chips: Sequence[Chip]) -> Batch:
@@ -109,6 +113,13 @@ class Feed:
         shape = next((chip.targets[name].shape for chip in chips if name in chip.targets), chips[0].shape)
         blank = np.full(shape, NODATA, np.uint8)
         return torch.from_numpy(np.stack([chip.targets.get(name, blank) for chip in chips])).long()
+
+
+def _pack(image: NDArray[np.float32]) -> NDArray[np.floating]:
+    """``image`` in half precision where that loses nothing, as with simulated chips and counts; else as it is."""
+    with np.errstate(over="ignore"):
+        half = image.astype(np.float16)
+    return half if np.array_equal(half, image, equal_nan=True) else image
 
 
 def prefetch(

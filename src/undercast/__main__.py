@@ -1,0 +1,5 @@
+"""``python -m undercast``, which is also how torchrun starts it."""
+
+from undercast.cli.main import main
+
+main()

@@ -1,0 +1,227 @@
+"""Flood extent from radar alone, taught by a network that also saw the optical image [Garg 2023].
+
+The paper: a *teacher* that sees Sentinel-1 and Sentinel-2 learns from a small hand-labelled set; a *student* that sees
+only Sentinel-1 learns from the same labels and from the teacher's answers on many unlabelled pairs; the loss is
+cross-entropy weighted in an inner and an outer band at the water's edge; invalid and cloudy pixels are ignored; at
+inference only the student runs.
+
+Ours, because the paper's body leaves it open or we chose otherwise: the networks (U-Nets), the weights and the width of
+the edge bands, the teacher's input (images of both sensors stacked), soft answers compared by the divergence at
+temperature 1, the weight of that term, half of each batch unlabelled, augmentation, that the teacher sees the
+student's crop before its radiometry was jittered, optimiser and schedule, the mean of the weights, and calibration on
+validation chips. Students of all arms take the same number of steps of the same number of chips, with the same hand
+labels; without a teacher all chips of a step are hand-labelled.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from undercast.chip import ChipSource
+from undercast.config import Settings, dump_toml
+from undercast.datasets.augment import CLEAN, Augmentation
+from undercast.datasets.choose import ChipChoice
+from undercast.datasets.split import check_disjoint
+from undercast.engine.feed import Feed
+from undercast.engine.fit import FitConfig
+from undercast.engine.objective import Distilled, Frozen, Supervised
+from undercast.engine.place import Place
+from undercast.errors import ConfigError
+from undercast.export import load_segmenter
+from undercast.losses import Total
+from undercast.losses.distil import confidence, divergence
+from undercast.losses.segmentation import EdgeConfig, SegmentationLossConfig
+from undercast.model import ModelFolder
+from undercast.nets import Segmenter, SegmenterConfig
+from undercast.recipes.stage import Plan, Stages
+
+Arm = Literal["supervised", "distilled", "self_distilled", "teacher"]
+
+DISTILLED = ("distilled", "self_distilled")
+
+
+class LearnerConfig(Settings):
+    """A network and how it is trained."""
+
+    network: SegmenterConfig = SegmenterConfig()
+    fit: FitConfig = FitConfig()
+    start: Path | None = Field(default=None, description="model folder whose weights to start from; else random")
+
+
+class DistillationConfig(Settings):
+    """How the student learns from the teacher."""
+
+    temperature: float = Field(default=1.0, gt=0, description="of both softmaxes")
+    weight: float = Field(default=1.0, ge=0, description="of the teacher's term beside that of the labels")
+    share: float = Field(default=0.5, gt=0, lt=1, description="of each batch that is hand-labelled")
+    confident: bool = Field(default=False, description="weigh each pixel by how sure the teacher is")
+    cloud: str = Field(default="", description="target that says where the optical image is cloud; empty: not known")
+    teacher: Path | None = Field(default=None, description="model folder of a trained teacher; else one is trained")
+
+
+class Config(Settings):
+    """The flood recipe."""
+
+    recipe: Literal["flood"] = "flood"
+    name: str = Field(default="flood", min_length=1, description="of the model")
+    arm: Arm = Field(default="distilled", description="what is trained; self_distilled: by a teacher on radar alone")
+    seed: int = Field(default=0, ge=0, description="of weights, shuffling, augmentation and the draw of chips")
+    target: str = Field(default="flood", description="label to learn from, such as flood or flood_weak")
+    labelled: ChipChoice
+    unlabelled: ChipChoice | None = Field(default=None, description="pairs of both sensors; their labels are not read")
+    validation: ChipChoice = Field(description="labelled chips to calibrate on; nothing is trained on them")
+    apart: tuple[Literal["event", "place"], ...] = Field(
+        default=("event", "place"), description="what training and validation may not share"
+    )
+    cache: Path | None = Field(default=None, description="folder that keeps simulated chips from run to run")
+    teacher: LearnerConfig = LearnerConfig(network=SegmenterConfig(roles=("s1", "s2")))
+    student: LearnerConfig = LearnerConfig()
+    loss: SegmentationLossConfig = SegmentationLossConfig(edge=EdgeConfig())
+    distillation: DistillationConfig = DistillationConfig()
+    augment: Augmentation = Augmentation()
+    int8: bool = Field(default=False, description="write the quantised graph too")
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        if self.arm in DISTILLED and self.unlabelled is None:
+            raise ValueError(f"arm {self.arm} learns from unlabelled pairs: give [unlabelled] a source")
+        if self.arm == "teacher" and self.distillation.teacher is not None:
+            raise ValueError("arm teacher trains a teacher: leave out distillation.teacher")
+        if self.arm == "self_distilled" and self.teacher.network.roles != self.student.network.roles:
+            raise ValueError("arm self_distilled has a teacher of the student's roles: set teacher.network.roles")
+        return self
+
+
+def run(config: Config, place: Place, out: Path, *, resume: bool = False) -> Path:
+    """Train as ``config`` says; the model folder: ``out/student``, or ``out/teacher`` of the arm ``teacher``.
+
+    Raises:
+        UndercastError: chips, settings or a given model do not fit, or ``out`` holds a run and ``resume`` is not set.
+    """
+    chips = _Chips.open(config)
+    stages = Stages(
+        name=config.name,
+        place=place,
+        out=out,
+        seed=config.seed,
+        target=config.target,
+        validation=chips.validation,
+        config_toml=dump_toml(config),
+        int8=config.int8,
+        resume=resume,
+    )
+    if config.arm == "supervised":
+        return stages.complete("student", config.student.fit, lambda: _on_labels(config, config.student, chips))
+    teacher = config.distillation.teacher or stages.complete(
+        "teacher", config.teacher.fit, lambda: _on_labels(config, config.teacher, chips)
+    )
+    if config.arm == "teacher":
+        return teacher
+    return stages.complete("student", config.student.fit, lambda: _on_answers(config, chips, teacher))
+
+
+@dataclass(frozen=True)
+class _Chips:
+    labelled: ChipSource
+    unlabelled: ChipSource | None
+    validation: ChipSource
+
+    @classmethod
+    def open(cls, config: Config) -> "_Chips":
+        learners = [config.student] if config.arm == "supervised" else [config.teacher, config.student]
+        roles = tuple(dict.fromkeys(role for learner in learners for role in learner.network.roles))
+
+        def opened(choice: ChipChoice, *targets: str) -> ChipSource:
+            return choice.open(roles, targets, seed=config.seed, cache=config.cache)
+
+        labelled, validation = opened(config.labelled, config.target), opened(config.validation, config.target)
+        pairs = opened(config.unlabelled, *_cloud(config)) if config.unlabelled and config.arm in DISTILLED else None
+        for source in (labelled, pairs):
+            if source is not None:
+                check_disjoint(source, validation, by=config.apart)
+        return cls(labelled, pairs, validation)
+
+
+def _on_labels(config: Config, learner: LearnerConfig, chips: _Chips) -> Plan:
+    """Hand labels alone: the teacher, and the student without one."""
+    network = _network(config, learner, chips)
+    objective = Supervised(network, config.loss.terms, target=config.target, roles=network.roles)
+    feeds = {"labelled": _labelled_feed(config, learner, chips, learner.fit.batch)}
+    about = f"Water from {' and '.join(network.roles)}, learned from labels alone."
+    return Plan(network, objective, feeds, [chips.labelled], (_told(config, chips),), about)
+
+
+def _on_answers(config: Config, chips: _Chips, teacher_folder: Path) -> Plan:
+    """Hand labels, and on unlabelled pairs the answers of the frozen teacher."""
+    assert chips.unlabelled is not None
+    student, how = _network(config, config.student, chips), config.distillation
+    teacher = load_segmenter(ModelFolder.open(teacher_folder))
+
+    def soft_loss(logits: Tensor, answers: Tensor, weights: Tensor) -> Total:
+        if how.confident:
+            weights = weights * confidence(answers)
+        return divergence(logits, answers, temperature=how.temperature, weights=weights)
+
+    objective = Distilled(
+        student,
+        Frozen(teacher),
+        config.loss.terms,
+        soft_loss,
+        target=config.target,
+        roles=student.roles,
+        sees={role: CLEAN + role for role in teacher.roles},  # the same ground, its radiometry as it was
+        weight=how.weight,
+        cloud=how.cloud or None,
+    )
+    batch = config.student.fit.batch
+    hand = min(batch - 1, max(1, round(how.share * batch)))
+    pairs = Feed(
+        chips.unlabelled,
+        (*student.roles, *objective.sees.values()),
+        _cloud(config),
+        batch=batch - hand,
+        seed=2 * config.seed + 1,
+        transform=config.augment.for_chips(chips.unlabelled.modalities, vary=student.roles, keep=teacher.roles),
+        cache_gib=config.student.fit.cache_gib,
+    )
+    feeds = {"labelled": _labelled_feed(config, config.student, chips, hand), "unlabelled": pairs}
+    about = (
+        f"Water from {' and '.join(student.roles)}, learned from labels and a teacher: {' and '.join(teacher.roles)}."
+    )
+    seen = _told(config, chips), f"{len(chips.unlabelled)} pairs answered by the teacher: {config.unlabelled}"
+    return Plan(student, objective, feeds, [chips.labelled, chips.unlabelled], seen, about)
+
+
+def _labelled_feed(config: Config, learner: LearnerConfig, chips: _Chips, batch: int) -> Feed:
+    roles = learner.network.roles
+    return Feed(
+        chips.labelled,
+        roles,
+        (config.target,),
+        batch=batch,
+        seed=2 * config.seed,
+        transform=config.augment.for_chips(chips.labelled.modalities, vary=roles),
+        cache_gib=learner.fit.cache_gib,
+    )
+
+
+def _network(config: Config, learner: LearnerConfig, chips: _Chips) -> Segmenter:
+    if learner.start is None:
+        torch.manual_seed(config.seed)
+        return learner.network.build(chips.labelled.modalities, chips.labelled.task)
+    network = load_segmenter(ModelFolder.open(learner.start))
+    if network.config != learner.network:
+        raise ConfigError(f"{learner.start}: holds another network than the recipe's; copy its settings from there")
+    return network
+
+
+def _told(config: Config, chips: _Chips) -> str:
+    return f"{len(chips.labelled)} chips labelled with '{config.target}': {config.labelled}"
+
+
+def _cloud(config: Config) -> tuple[str, ...]:
+    return (config.distillation.cloud,) if config.distillation.cloud else ()
