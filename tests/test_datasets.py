@@ -15,6 +15,7 @@ from undercast.chip import Chip, ChipInfo
 from undercast.config import dump_toml
 from undercast.datasets import FolderChips, Ombria, Sen1Floods11, SimulatedChips, open_dataset
 from undercast.datasets.folder import DatasetConfig
+from undercast.datasets.join import Joined
 from undercast.datasets.split import (
     Subset,
     check_disjoint,
@@ -417,3 +418,15 @@ def test_layouts_are_told_apart_and_others_refused(folder, tmp_path_factory):
 
 def test_a_subset_is_a_source(folder):
     assert isinstance(Subset(FolderChips(folder), (0,))[0], Chip)
+
+
+def test_joined_data_sets_are_one_after_the_other_as_often_as_they_are_given() -> None:
+    few, more = SimulatedChips(1, 2, 32), SimulatedChips(10, 3, 32)
+    joined = Joined((few, more, few), ("s1",))
+    assert [info.key for info in joined.index] == [info.key for part in (few, more, few) for info in part.index]
+    assert [joined[number].key for number in range(len(joined))] == [info.key for info in joined.index]
+    assert set(joined[0].images) == {"s1"}
+    with pytest.raises(IndexError):
+        joined[len(joined)]
+    with pytest.raises(InputError, match="nothing to join"):
+        Joined((), ("s1",))

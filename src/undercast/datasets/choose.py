@@ -21,6 +21,8 @@ class ChipChoice(Settings):
     without: tuple[str, ...] = Field(default=(), description="no chips of these events")
     count: int = Field(default=0, ge=0, description="so many of them, drawn by the run's seed; 0: all")
 
+    repeat: int = Field(default=1, ge=1, description="how often each is seen where data sets are joined")
+
     def open(
         self, roles: Sequence[str], targets: Sequence[str], *, seed: int = 0, cache: Path | None = None
     ) -> ChipSource:
@@ -49,4 +51,5 @@ class ChipChoice(Settings):
         parts += [f"events {', '.join(self.events)}"] if self.events else []
         parts += [f"without {', '.join(self.without)}"] if self.without else []
         parts += [f"{self.count} drawn"] if self.count else []
+        parts += [f"each {self.repeat} times as often"] if self.repeat > 1 else []
         return ", ".join(parts)

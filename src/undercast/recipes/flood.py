@@ -25,6 +25,7 @@ from undercast.chip import ChipSource
 from undercast.config import Settings, dump_toml
 from undercast.datasets.augment import CLEAN, Augmentation
 from undercast.datasets.choose import ChipChoice
+from undercast.datasets.join import Joined
 from undercast.datasets.split import check_disjoint
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig
@@ -72,6 +73,9 @@ class Config(Settings):
     seed: int = Field(default=0, ge=0, description="of weights, shuffling, augmentation and the draw of chips")
     target: str = Field(default="flood", description="label to learn from, such as flood or flood_weak")
     labelled: ChipChoice
+    also: tuple[ChipChoice, ...] = Field(
+        default=(), description="further labelled chips that the student alone learns from; they need only its roles"
+    )
     unlabelled: ChipChoice | None = Field(default=None, description="pairs of both sensors; their labels are not read")
     validation: ChipChoice = Field(description="labelled chips to calibrate on; nothing is trained on them")
     apart: tuple[Literal["event", "place"], ...] = Field(
@@ -127,6 +131,8 @@ def run(config: Config, place: Place, out: Path, *, resume: bool = False) -> Pat
 @dataclass(frozen=True)
 class _Chips:
     labelled: ChipSource
+    student: ChipSource
+    """The labelled chips of the student: those of the teacher, and what it alone learns from."""
     unlabelled: ChipSource | None
     validation: ChipSource
 
@@ -140,19 +146,26 @@ class _Chips:
 
         labelled, validation = opened(config.labelled, config.target), opened(config.validation, config.target)
         pairs = opened(config.unlabelled, *_cloud(config)) if config.unlabelled and config.arm in DISTILLED else None
-        for source in (labelled, pairs):
+        own = config.student.network.roles
+        also: list[ChipSource] = []
+        for choice in config.also:
+            part = choice.open(own, (config.target,), seed=config.seed, cache=config.cache)
+            also += [part] * choice.repeat
+        student = Joined((labelled, *also), own) if also else labelled
+        for source in (student, pairs):
             if source is not None:
                 check_disjoint(source, validation, by=config.apart)
-        return cls(labelled, pairs, validation)
+        return cls(labelled, student, pairs, validation)
 
 
 def _on_labels(config: Config, learner: LearnerConfig, chips: _Chips) -> Plan:
     """Hand labels alone: the teacher, and the student without one."""
     network = _network(config, learner, chips)
+    labelled = chips.student if learner is config.student else chips.labelled
     objective = Supervised(network, config.loss.terms, target=config.target, roles=network.roles)
-    feeds = {"labelled": _labelled_feed(config, learner, chips, learner.fit.batch)}
+    feeds = {"labelled": _labelled_feed(config, learner, labelled, learner.fit.batch)}
     about = f"Water from {' and '.join(network.roles)}, learned from labels alone."
-    return Plan(network, objective, feeds, [chips.labelled], (_told(config, chips),), about)
+    return Plan(network, objective, feeds, [labelled], _told(config, labelled), about)
 
 
 def _on_answers(config: Config, chips: _Chips, teacher_folder: Path) -> Plan:
@@ -188,23 +201,24 @@ def _on_answers(config: Config, chips: _Chips, teacher_folder: Path) -> Plan:
         transform=config.augment.for_chips(chips.unlabelled.modalities, vary=student.roles, keep=teacher.roles),
         cache_gib=config.student.fit.cache_gib,
     )
-    feeds = {"labelled": _labelled_feed(config, config.student, chips, hand), "unlabelled": pairs}
+    feeds = {"labelled": _labelled_feed(config, config.student, chips.student, hand), "unlabelled": pairs}
     about = (
         f"Water from {' and '.join(student.roles)}, learned from labels and a teacher: {' and '.join(teacher.roles)}."
     )
-    seen = _told(config, chips), f"{len(chips.unlabelled)} pairs answered by the teacher: {config.unlabelled}"
-    return Plan(student, objective, feeds, [chips.labelled, chips.unlabelled], seen, about)
+    pairs_seen = f"{len(chips.unlabelled)} pairs answered by the teacher: {config.unlabelled}"
+    seen = (*_told(config, chips.student), pairs_seen)
+    return Plan(student, objective, feeds, [chips.student, chips.unlabelled], seen, about)
 
 
-def _labelled_feed(config: Config, learner: LearnerConfig, chips: _Chips, batch: int) -> Feed:
+def _labelled_feed(config: Config, learner: LearnerConfig, chips: ChipSource, batch: int) -> Feed:
     roles = learner.network.roles
     return Feed(
-        chips.labelled,
+        chips,
         roles,
         (config.target,),
         batch=batch,
         seed=2 * config.seed,
-        transform=config.augment.for_chips(chips.labelled.modalities, vary=roles),
+        transform=config.augment.for_chips(chips.modalities, vary=roles),
         cache_gib=learner.fit.cache_gib,
     )
 
@@ -219,8 +233,10 @@ def _network(config: Config, learner: LearnerConfig, chips: _Chips) -> Segmenter
     return network
 
 
-def _told(config: Config, chips: _Chips) -> str:
-    return f"{len(chips.labelled)} chips labelled with '{config.target}': {config.labelled}"
+def _told(config: Config, chips: ChipSource) -> tuple[str, ...]:
+    """What the card says of the labels."""
+    choices = [config.labelled, *(config.also if isinstance(chips, Joined) else ())]
+    return tuple(f"labels '{config.target}' of {choice}" for choice in choices)
 
 
 def _cloud(config: Config) -> tuple[str, ...]:
