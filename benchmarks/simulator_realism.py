@@ -11,9 +11,6 @@ For each chip (real or simulated) and class the median and quantiles of a band a
 """
 
 import argparse
-import csv
-import datetime
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +20,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
+from record import Result, record
 from undercast.bands import S2_L1C
 from undercast.simulate import simulate_scene
 
@@ -211,27 +209,13 @@ def main() -> None:
     fake_radar, fake_optics = simulated(arguments.first, arguments.scenes, arguments.size)
     rows = compare(radar, fake_radar) + compare(optics, fake_optics)
     draw((radar, fake_radar), (optics, fake_optics), ROOT / "figures/simulator-realism.png")
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    with open(ROOT / "results/simulator-realism.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("benchmark", "arm", "setting", "seed", "split", "metric", "value", "commit", "date"))
-        for setting, metric, value in rows:
-            writer.writerow(
-                (
-                    "simulator-realism",
-                    "simulator",
-                    setting,
-                    arguments.first,
-                    "all",
-                    metric,
-                    f"{value:.4f}",
-                    commit,
-                    date,
-                )
-            )
+    record(
+        "simulator-realism",
+        (
+            Result("simulator", setting, metric, round(value, 4), arguments.first, "all")
+            for setting, metric, value in rows
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -21,14 +21,14 @@ from undercast.simulate.fields import (
 from undercast.simulate.ground import SIGNATURES, SPECTRA
 from undercast.simulate.optics import weak_label
 from undercast.simulate.parameters import Cover, Optics, Radar, Relief, SceneParameters, Sky, Water
-from undercast.simulate.radar import _receive, look_at
+from undercast.simulate.radar import look_at, receive
 from undercast.simulate.sky import make_clouds, shadow_shift, transmit
 from undercast.simulate.terrain import PIXEL, drain, make_terrain
 
 
 def even(decibel: float, radar: Radar, band: int = 0, size: int = 320) -> np.ndarray:
     """What a pass receives from ground of one backscatter, dB."""
-    return _receive(generator(1, "test"), np.full((size, size), 10 ** (decibel / 10), np.float32), radar, band)
+    return receive(generator(1, "test"), np.full((size, size), 10 ** (decibel / 10), np.float32), radar, band)
 
 
 # Fields

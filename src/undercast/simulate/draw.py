@@ -83,7 +83,7 @@ def _cover(rng: np.random.Generator, landscape: str) -> Cover:
     return Cover(
         natural=tuple(float(w) + 1e-4 for w in natural),  # type: ignore[arg-type]
         patch=_log(rng, 15, 300),
-        blend=float(rng.uniform(0, 0.8)),
+        blend=float(0.8 * rng.beta(0.7, 1.8)),
         farmed=float(rng.uniform(*farmed)),
         crops=tuple(float(w) + 1e-3 for w in rng.gamma(0.6, 1, 7)),  # type: ignore[arg-type]
         parcel_width=width,
@@ -148,12 +148,12 @@ def _radar(rng: np.random.Generator, landscape: str) -> Radar:
     )
     noise = rng.uniform(-34.5, -25)
     # On a grid of degrees a pixel is narrower than it is high away from the equator: grain is wider in columns.
-    grain = float(rng.uniform(0.68, 0.88))
+    grain = float(rng.uniform(0.72, 0.92))
     season = rng.normal(0, 1.2)
     return Radar(
         incidence=float(rng.uniform(30, 46)),
         ascending=bool(rng.random() < 0.5),
-        looks=float(np.round(rng.uniform(4.3, 7.5), 1)),
+        looks=float(np.round(rng.uniform(4.6, 7.0), 1)),
         grain_rows=grain,
         grain_columns=min(1.2, grain * float(rng.choice([1.0, rng.uniform(1.0, 1.35)]))),
         sharpness=float(rng.uniform(0.5, 0.95)),
@@ -165,7 +165,7 @@ def _radar(rng: np.random.Generator, landscape: str) -> Radar:
         moisture=float(rng.normal(-0.8 if landscape == "arid" else 0.3, 1)),
         step=_often(rng, 0.1, float(rng.normal(0, 0.3))),
         scallop=_often(rng, 0.1, float(rng.uniform(0, 0.25))),
-        texture=_log(rng, 0.3, 1.5),
+        texture=_log(rng, 0.2, 1.3),
         class_shift=shift,
         border=_border(rng, 0.07),
     )
@@ -204,10 +204,10 @@ def _optics(rng: np.random.Generator) -> Optics:
         sun_azimuth=float(rng.uniform(110, 180) if rng.random() < 0.8 else rng.uniform(0, 360)),
         haze=_log(rng, 0.02, 0.4),
         vapour=_log(rng, 0.4, 5),
-        turbidity=float(rng.beta(1.2, 1.2)),
+        turbidity=float(rng.beta(0.9, 1.5)),
         vigour=float(rng.uniform(-1, 1)),
         noise=_log(rng, 0.0005, 0.004),
-        class_shift=tuple(float(s) for s in np.exp(rng.normal(0, 0.18, len(Ground)))),
+        class_shift=tuple(float(s) for s in np.exp(rng.normal(-0.05, 0.25, len(Ground)))),
         border=_border(rng, 0.03),
     )
 

@@ -81,7 +81,7 @@ def _air(optics: Optics) -> tuple[Array, Array]:
     vapour = VAPOUR * np.float32(optics.vapour)
     mass = np.float32(1 + 1 / max(np.sin(np.deg2rad(optics.sun_elevation)), 0.1))
     through = np.exp(-(0.5 * RAYLEIGH + 0.25 * haze + 0.5 * vapour) * mass)
-    path = (0.0585 * (RAYLEIGH / RAYLEIGH[1]) + 0.09 * haze) * np.exp(-vapour)
+    path = (0.052 * (RAYLEIGH / RAYLEIGH[1]) + 0.09 * haze) * np.exp(-vapour)
     return through.astype(np.float32), path.astype(np.float32)
 
 

@@ -109,7 +109,7 @@ def see(seed: int, part: str, land: Land, surface: Surface, geometry: Geometry, 
         decibel = decibel + gain + np.float32(radar.offset[band]) + stripes
         power = np.exp(np.minimum(decibel, np.float32(22)) * DECIBEL)
         power[geometry.shadow] = 1e-5
-        bands.append(_receive(rng, power, radar, band))
+        bands.append(receive(rng, power, radar, band))
     return np.stack(bands)
 
 
@@ -182,7 +182,7 @@ def _stripes(rng: np.random.Generator, shape: Shape, radar: Radar) -> Array:
     return wave + np.where(columns > border, np.float32(radar.step), np.float32(0))
 
 
-def _receive(rng: np.random.Generator, power: Array, radar: Radar, band: int) -> Array:
+def receive(rng: np.random.Generator, power: Array, radar: Radar, band: int) -> Array:
     """Point spread, speckle and the removal of thermal noise that leaves dark water ragged; dB."""
     padded = np.pad(power, REACH, mode="edge")
     power = _side_lobes(blur(padded, radar.sharpness, radar.sharpness))
