@@ -154,6 +154,8 @@ VARIANTS = [
     {"block": "separable", "base": 8},
     {"up": "bilinear"},
     {"up": "transposed"},
+    {"join": "add"},
+    {"join": "add", "up": "transposed"},
     {"stages": 1},
     {"depth": 1, "max_channels": 6},
     {"output_stride": 2},

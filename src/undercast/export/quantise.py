@@ -32,7 +32,7 @@ class QuantiseConfig(Settings):
     float_head: bool = Field(default=True, description="keep the last convolution, which makes the logits, in float32")
 
 
-INTEGER_OPERATIONS = ("Conv", "ConvTranspose", "Relu", "MaxPool", "Concat", "Resize")
+INTEGER_OPERATIONS = ("Conv", "ConvTranspose", "Relu", "MaxPool", "Concat", "Add", "Resize")
 
 PREPARED = ("onnx.infer", "onnx.quant.pre_process")
 

@@ -15,6 +15,7 @@ from undercast.config import Settings
 
 Block = Literal["plain", "separable"]
 Up = Literal["nearest", "bilinear", "transposed"]
+Join = Literal["concat", "add"]
 
 
 class UNetConfig(Settings):
@@ -29,6 +30,9 @@ class UNetConfig(Settings):
     norm: Literal["batch"] = Field(default="batch", description="folds into the convolution before it")
     activation: Literal["relu"] = Field(default="relu", description="quantises best")
     up: Up = Field(default="nearest", description="how the decoder doubles its resolution")
+    join: Join = Field(
+        default="concat", description="add: narrow what comes from below, then add it [Chaurasia 2017]; half the work"
+    )
     output_stride: Literal[1, 2, 4] = Field(
         default=1, description="the decoder ends at this stride; logits are interpolated"
     )
@@ -87,16 +91,22 @@ class Rise(nn.Module):
 
     def __init__(self, config: UNetConfig, below: int, beside: int) -> None:
         super().__init__()
+        self.join = config.join
         if config.up == "transposed":
             self.up: nn.Module = nn.ConvTranspose2d(below, beside, 2, stride=2)
             below = beside
+        elif config.join == "add":
+            # Narrowed first: at a quarter of the pixels, and BatchNorm brings both to one scale.
+            narrow = [nn.Conv2d(below, beside, 1, bias=False), nn.BatchNorm2d(beside)]
+            self.up = nn.Sequential(*narrow, nn.Upsample(scale_factor=2, mode=config.up))
         else:
             self.up = nn.Upsample(scale_factor=2, mode=config.up)
-        self.block = convolutions(config, below + beside, beside)
+        self.block = convolutions(config, beside if config.join == "add" else below + beside, beside)
 
     def forward(self, below: Tensor, beside: Tensor) -> Tensor:
         """``[B, C, H/2, W/2]`` and ``[B, c, H, W]`` → ``[B, c, H, W]``."""
-        result: Tensor = self.block(torch.cat([self.up(below), beside], dim=1))
+        below = self.up(below)
+        result: Tensor = self.block(below + beside if self.join == "add" else torch.cat([below, beside], dim=1))
         return result
 
 
