@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from undercast.raster import Window, cut
 from undercast.raster.drainage import Drainage, DrainageConfig, _drain
+from undercast.raster.exclusion import TerrainConfig, TerrainMask
 from undercast.raster.ground import GroundSteps
 from undercast.raster.terrain import RadarGeometry, hidden, margin, slope
 
@@ -217,3 +218,34 @@ def test_what_is_hidden_does_not_depend_on_windows(azimuth, name):
         inner = window.slices((around.row, around.col))
         assert np.array_equal(found.shadow[inner], whole.shadow[window.slices()])
         assert np.array_equal(found.layover[inner], whole.layover[window.slices()])
+
+
+@pytest.mark.parametrize("size", [(19, 23), (60, 80)])
+def test_what_is_ruled_out_does_not_depend_on_windows(size):
+    rows, cols = np.mgrid[0:60, 0:80]
+    # a plain with a stream, a cliff on its right, and a terrace above
+    elevation = 10 + 0.01 * np.abs(cols - 20) + np.where(cols >= 50, 40.0, 0) - 0.001 * rows
+    elevation[40:42, 60:70] = np.nan
+
+    def read(window):
+        values = np.full((window.height, window.width), np.nan, np.float32)
+        inside = window.clip(elevation.shape)
+        values[inside.slices((window.row, window.col))] = elevation[inside.slices()]
+        return values
+
+    radar = RadarGeometry(incidence=40, look_azimuth=90)
+    config = TerrainConfig(drainage=DrainageConfig(channel=0.05), radar=radar)
+    mask = TerrainMask(UTM, read, config)
+    steep, unseen = np.zeros(UTM.shape, bool), np.zeros(UTM.shape, bool)
+    for window in cut(UTM.shape, size):
+        found = mask.of(window)
+        steep[window.slices()], unseen[window.slices()] = found.terrain, found.hidden
+    known = ~np.isnan(elevation)
+    assert np.array_equal(steep & (cols < 60), (cols >= 49) & (cols < 60))
+    assert steep[known & (cols >= 50)].all()
+    assert not steep[~known].any()
+    # the cliff faces the radar: it lies over the 40 m / tan 40° = 48 m before it, and the edge over what is behind
+    assert unseen[:, 46:49].all()
+    assert not unseen[:, :44].any()
+    assert not unseen[:, 56:].any()
+    assert not TerrainMask(UTM, read, config.model_copy(update={"radar": None})).of(Window(0, 0, 60, 80)).hidden.any()

@@ -51,28 +51,34 @@ def _gradient(
     elevation: NDArray[np.float64], window: Window, steps: GroundSteps
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rise in metres per metre to the east and to the north."""
-    parts = {
-        (row, col): elevation[1 + row : elevation.shape[0] - 1 + row, 1 + col : elevation.shape[1] - 1 + col]
-        for row in (-1, 0, 1)
-        for col in (-1, 0, 1)
-    }
-    centre = parts[0, 0]
-
-    at = {}
-    for place in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-        across = parts[-place[0], -place[1]]
-        continued = np.where(np.isnan(across), centre, 2 * centre - across)
-        at[place] = np.where(np.isnan(parts[place]), continued, parts[place])
-    for row, col in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-        at[row, col] = np.where(np.isnan(parts[row, col]), at[row, 0] + at[0, col] - centre, parts[row, col])
-    by_col = (at[-1, 1] + 2 * at[0, 1] + at[1, 1] - at[-1, -1] - 2 * at[0, -1] - at[1, -1]) / 8
-    by_row = (at[1, -1] + 2 * at[1, 0] + at[1, 1] - at[-1, -1] - 2 * at[-1, 0] - at[-1, 1]) / 8
-    by_col, by_row = (np.where(np.isnan(centre), np.nan, change) for change in (by_col, by_row))
+    by_col = _weighted(elevation[:, 2:] - elevation[:, :-2])
+    by_row = _weighted((elevation[2:] - elevation[:-2]).T).T
+    rows, cols = np.nonzero(np.isnan(by_col + by_row) & ~np.isnan(elevation[1:-1, 1:-1]))
+    if len(rows):
+        around = [elevation[rows + row, cols + col] for row in range(3) for col in range(3)]
+        by_col[rows, cols], by_row[rows, cols] = _continued(np.array(around).reshape(3, 3, -1))
     step = steps.at(window)
     area = step.col_east * step.row_north - step.col_north * step.row_east
     east = (by_col * step.row_north - by_row * step.col_north) / area
     north = (by_row * step.col_east - by_col * step.row_east) / area
     return east, north
+
+
+def _weighted(change: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Change per pixel from differences over two, the middle one counting twice."""
+    return (change[:-2] + 2 * change[1:-1] + change[2:]) / 8
+
+
+def _continued(around: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Change by column and by row in the middle of ``[3, 3, N]``, where it is known and some neighbours are not."""
+    centre, full = around[1, 1], around.copy()
+    for row, col in ((1, 2), (1, 0), (2, 1), (0, 1)):
+        across = around[2 - row, 2 - col]
+        straight = np.where(np.isnan(across), centre, 2 * centre - across)
+        full[row, col] = np.where(np.isnan(around[row, col]), straight, around[row, col])
+    for row, col in ((2, 2), (2, 0), (0, 2), (0, 0)):
+        full[row, col] = np.where(np.isnan(around[row, col]), full[row, 1] + full[1, col] - centre, around[row, col])
+    return _weighted(full[:, 2] - full[:, 0])[0], _weighted(full[2] - full[0])[0]
 
 
 def hidden(elevation: NDArray[np.floating], window: Window, steps: GroundSteps, geometry: RadarGeometry) -> Hidden:
@@ -84,33 +90,37 @@ def hidden(elevation: NDArray[np.floating], window: Window, steps: GroundSteps, 
     :meth:`RadarGeometry.reach` and drop that margin: what lies beyond it cannot matter. NaN hides nothing and is not
     hidden.
     """
-    z, direction = np.asarray(elevation, np.float64), _direction(steps, geometry)
     step = steps.at(window)
     look = math.radians(geometry.look_azimuth)
     # metres along the beam that one column, and one row, lead
     by_col = step.col_east * math.sin(look) + step.col_north * math.cos(look)
     by_row = step.row_east * math.sin(look) + step.row_north * math.cos(look)
-    d_row, d_col = direction
-    first = window.row
-    if abs(d_col) > abs(d_row):  # go along columns: make them the rows
+    d_row, d_col = _direction(steps, geometry)
+    z, first = np.asarray(elevation, np.float64), window.row
+    turned = abs(d_col) > abs(d_row)
+    if turned:  # go along columns: make them the rows
         z, by_col, by_row, d_row, d_col, first = z.T, by_row.T, by_col.T, d_col, d_row, window.col
     drift = np.rint(d_col / d_row * np.arange(first, first + len(z))).astype(np.int64)
-    lines = np.arange(z.shape[1]) - drift[:, None] + drift.max()
-    along = (np.arange(len(z))[:, None], lines)
-    shape = len(z), int(drift.max() - drift.min()) + z.shape[1]
     moved = np.diff(drift, prepend=drift[:1])[:, None]
-    height, distance = np.full(shape, np.nan), np.zeros(shape)
-    height[along], distance[along] = z, by_row + moved * by_col
-    distance = np.cumsum(distance, axis=0)
-    backwards = d_row < 0
+    shift = drift.max() - drift
+    height, distance = _shear(z, shift, np.nan), np.cumsum(_shear(by_row + moved * by_col, shift, 0.0), axis=0)
+    if d_row > 0:
+        layover, shadow = _along(height, distance, geometry)
+    else:
+        layover, shadow = (found[::-1] for found in _along(height[::-1], distance[::-1], geometry))
     layover, shadow = (
-        _along(height[::-1], distance[::-1], geometry) if backwards else _along(height, distance, geometry)
+        np.stack([line[first : first + z.shape[1]] for line, first in zip(found, shift, strict=True)])
+        for found in (layover, shadow)
     )
-    if backwards:
-        layover, shadow = layover[::-1], shadow[::-1]
-    layover, shadow = layover[along], shadow[along]
-    turned = abs(direction[1]) > abs(direction[0])
     return Hidden(layover.T, shadow.T) if turned else Hidden(layover, shadow)
+
+
+def _shear(values: NDArray[np.float64], shift: NDArray[np.int64], fill: float) -> NDArray[np.float64]:
+    """Row ``k`` of ``values`` moved ``shift[k]`` columns to the right, so that lines of sight run down columns."""
+    moved = np.full((len(values), values.shape[1] + int(shift.max())), fill)
+    for row, first in enumerate(shift):
+        moved[row, first : first + values.shape[1]] = values[row]
+    return moved
 
 
 def _direction(steps: GroundSteps, geometry: RadarGeometry) -> tuple[float, float]:
