@@ -63,17 +63,28 @@ def spectral(
     Power is flat at wavelengths above ``wavelength`` (grid steps), so that is the size of the largest features; an
     ``exponent`` of 3 gives fractal relief, 5 smooth blobs. ``stretch`` lengthens features along rows and columns.
     """
-    size = tuple(fft.next_fast_len(int(n * 1.15) + 6, real=True) for n in shape)
-    rows = np.fft.fftfreq(size[0])[:, None] * stretch[0]
-    columns = np.fft.rfftfreq(size[1])[None, :] * stretch[1]
-    squared = ((rows**2 + columns**2) * wavelength**2).astype(np.float32)
-    amplitude = (1 + squared) ** np.float32(-exponent / 4)
-    amplitude[0, 0] = 0
-    energy = 2 * np.square(amplitude, dtype=np.float64).sum()
+    size = _fast(shape[0]), _fast(shape[1])
     white = rng.standard_normal((size[0], size[1] // 2 + 1, 2), np.float32).view(np.complex64)[..., 0]
-    white *= amplitude * np.float32(np.prod(size) / np.sqrt(energy) / np.sqrt(2))
+    white *= _amplitude(size, wavelength, exponent, stretch)
     field = fft.irfft2(white, size, workers=1)
     return np.ascontiguousarray(field[: shape[0], : shape[1]])
+
+
+def _fast(length: int) -> int:
+    """A quick length to transform, longer than ``length`` so that opposite edges do not match."""
+    return int(fft.next_fast_len(int(length * 1.15) + 6, real=True))
+
+
+@lru_cache(maxsize=24)
+def _amplitude(size: Shape, wavelength: float, exponent: float, stretch: tuple[float, float]) -> Array:
+    """What white noise of half a plane is multiplied with, so that the field has variance 1."""
+    rows = np.fft.fftfreq(size[0])[:, None].astype(np.float32) * np.float32(stretch[0] * wavelength)
+    columns = np.fft.rfftfreq(size[1])[None, :].astype(np.float32) * np.float32(stretch[1] * wavelength)
+    amplitude: Array = (1 + rows * rows + columns * columns) ** np.float32(-exponent / 4)
+    amplitude[0, 0] = 0
+    energy = 4 * np.square(amplitude, dtype=np.float64).sum()
+    amplitude *= np.float32(np.prod(size) / np.sqrt(energy))
+    return amplitude
 
 
 def fractal(
