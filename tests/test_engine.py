@@ -10,6 +10,7 @@ from torch import nn
 from undercast.bands import S1, S2_L1C, Modality
 from undercast.chip import Batch, Chip, ChipInfo
 from undercast.engine.average import Average
+from undercast.engine.domain import training_domain
 from undercast.engine.feed import Feed, prefetch
 from undercast.engine.fit import FitConfig, fit
 from undercast.engine.journal import Journal, read_journal
@@ -316,7 +317,27 @@ def test_a_journal_forgets_what_came_after_the_checkpoint(tmp_path):
     assert read_journal(path)[-1]["again"] is True
 
 
-# --- predictor
+# --- predictor and domain
+
+
+def test_the_training_domain_is_the_distribution_of_the_bands():
+    domain = training_domain([Ponds(30, size=32), Ponds(10, size=32)], ("s1",))
+    values = np.concatenate([Ponds(n, size=32)[n - 1].images["s1"][1].ravel() for n in range(1, 31)])
+    found = domain["s1"]["VH"]
+    assert list(domain["s1"]) == ["VV", "VH"]
+    assert found.mean == pytest.approx(values.mean(), abs=0.3)
+    assert found.std == pytest.approx(values.std(), abs=0.3)
+    assert [found.p01, found.p50, found.p99] == pytest.approx(np.percentile(values, (1, 50, 99)), abs=1.0)
+
+
+def test_a_band_seen_nowhere_is_in_no_domain():
+    class Blind(Ponds):
+        def __getitem__(self, number: int) -> Chip:
+            chip = super().__getitem__(number)
+            chip.images["s1"][1] = np.nan
+            return chip
+
+    assert list(training_domain([Blind(3)], ("s1", "s2"))["s1"]) == ["VV"]
 
 
 def test_the_predictor_calibrates_and_names_a_missing_role():

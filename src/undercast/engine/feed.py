@@ -45,7 +45,7 @@ class Feed:
         batch: int,
         seed: int,
         transform: Transform | None = None,
-        cache_gib: float = 8.0,
+        cache_gib: float = 4.0,
     ) -> None:
         if len(source) == 0:
             raise TrainingError("a feed has no chips; check the split and the counts of the recipe")

@@ -50,7 +50,7 @@ class FitConfig(Settings):
     log_every: int = Field(default=20, ge=1, description="steps between records in the journal")
     validate_every: int = Field(default=0, ge=0, description="steps between validations; 0: at the end only")
     checkpoint_every: int = Field(default=500, ge=0, description="steps between checkpoints; 0: only at the end")
-    cache_gib: float = Field(default=8.0, ge=0, description="memory for the chips of each feed, GiB")
+    cache_gib: float = Field(default=4.0, ge=0, description="memory for the chips of each feed, GiB")
     workers: int = Field(default=1, ge=1, description="threads that read and augment chips")
     ahead: int = Field(default=3, ge=1, description="batches made ahead")
 

@@ -1,5 +1,6 @@
 """Where a training runs: devices, precision, threads."""
 
+import logging
 import os
 from functools import lru_cache
 from typing import Literal
@@ -38,6 +39,7 @@ def _launch(place: Place) -> Fabric:
         torch.set_num_threads(place.threads)
     if place.allocator:
         tune_allocator()
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it greets on every launch
     devices, nodes = _processes(place)
     fabric = Fabric(
         accelerator=place.accelerator,

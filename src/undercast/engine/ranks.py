@@ -7,11 +7,11 @@ one message a step. Batch statistics are of all processes' chips.
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn import functional as shared
 
 
 def world_size() -> int:
@@ -25,6 +25,18 @@ def total(tensor: Tensor) -> Tensor:
     if world_size() > 1:
         dist.all_reduce(tensor)
     return tensor
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over all processes. What each makes of it counts, so the gradient is the sum of all processes' gradients."""
+
+    @staticmethod
+    def forward(context: Any, tensor: Tensor) -> Tensor:
+        return total(tensor)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return total(gradient)
 
 
 def add_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -66,7 +78,7 @@ def _normalise_together(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
         return nn.BatchNorm2d.forward(norm, x)
     wide = x.float()
     mine = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), wide.new_tensor([x.numel() / x.shape[1]])])
-    sums: Tensor = shared.all_reduce(mine)  # type: ignore[no-untyped-call]
+    sums: Tensor = _Sum.apply(mine)  # type: ignore[no-untyped-call]
     count = sums[-1].detach()
     batch_mean, batch_square = (sums[:-1] / count).chunk(2)
     batch_variance = (batch_square - batch_mean.square()).clamp_min(0)
