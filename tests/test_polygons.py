@@ -211,7 +211,7 @@ def layer_of(folder: Path, layer: str):
 
 
 def test_the_same_map_has_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("undercast.product.polygons.BATCH", 100)
+    monkeypatch.setattr("undercast.product.polygons.BATCH", 20_000)
     codes = scene()
     write_product(tmp_path, codes, grid_of(codes.shape))
     sources = (

@@ -31,8 +31,10 @@ from undercast.raster.windows import cut
 from undercast.task import NODATA
 
 POLYGONS = "polygons.gpkg"
-BATCH = 10_000
-"""Polygons written at once: a fixed number, so that the file does not depend on where strips end."""
+BATCH = 8_000_000
+"""Bytes of polygons written at once, from the first one on, so that the file does not depend on where strips end."""
+CACHE = 64
+"""Megabytes of the rasters that GDAL keeps: every block is read once, so more would only grow with the scene."""
 UNDATED = "1970-01-01T00:00:00.000Z"
 
 
@@ -89,7 +91,12 @@ def write_polygons(
     config = config or PolygonConfig()
     path = folder / POLYGONS
     path.unlink(missing_ok=True)
-    with explained(path), open_raster(str(folder / CLASSES)) as classes, open_raster(str(folder / LIKELIHOOD)) as other:
+    with (
+        explained(path),
+        rasterio.Env(GDAL_CACHEMAX=CACHE),
+        open_raster(str(folder / CLASSES)) as classes,
+        open_raster(str(folder / LIKELIHOOD)) as other,
+    ):
         grid = Header.of(classes, str(folder / CLASSES)).grid
         with _gdal_set(stamp), GeoPackage(path, grid, entries) as package:
             return _trace(_strips(classes, other, config.rows), grid, entries, sources, config, package)
@@ -136,26 +143,34 @@ class Queue:
         self._grid = grid
         self._figures: list[Figures] = []
         self._geometry: list[NDArray[np.object_]] = []
+        self._bytes = 0
 
     def put(self, traced: Traced) -> None:
         """Add what has been traced."""
         if len(traced.figures.value):
             self._figures.append(traced.figures)
             self._geometry.append(np.asarray(shapely.to_wkb(to_polygons(traced, self._grid)), object))
+            self._bytes += sum(len(shape) for shape in self._geometry[-1])
 
     def batches(self, size: int, *, rest: bool = False) -> Iterator[tuple[Figures, NDArray[np.object_]]]:
-        """Take out batches of exactly ``size`` polygons, and with ``rest`` what is left."""
-        waiting = sum(len(part) for part in self._geometry)
-        if not waiting or (waiting < size and not rest):
+        """Take out batches of ``size`` bytes, or the first polygon that goes beyond; with ``rest`` what is left too."""
+        if not self._geometry or (self._bytes < size and not rest):
             return
         figures = Figures._make(np.concatenate(parts) for parts in zip(*self._figures, strict=True))
         geometry = np.concatenate(self._geometry)
-        whole = waiting if rest else waiting - waiting % size
-        for first in range(0, whole, size):
-            chosen = np.arange(first, min(first + size, whole))
+        upto = np.cumsum([len(shape) for shape in geometry])
+        first = 0
+        while first < len(geometry):
+            before = int(upto[first - 1]) if first else 0
+            last = int(np.searchsorted(upto, before + size)) + 1
+            if last > len(geometry) and not rest:
+                break
+            chosen = np.arange(first, min(last, len(geometry)))
             yield figures.take(chosen), geometry[chosen]
-        left = np.arange(whole, waiting)
+            first = last
+        left = np.arange(min(first, len(geometry)), len(geometry))
         self._figures, self._geometry = ([figures.take(left)], [geometry[left]]) if len(left) else ([], [])
+        self._bytes = sum(len(shape) for shape in geometry[left])
 
 
 def to_polygons(traced: Traced, grid: GeoBox) -> NDArray[np.object_]:

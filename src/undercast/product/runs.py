@@ -89,9 +89,9 @@ def sum_over(runs: Runs, layer: NDArray[np.uint8], first_row: int) -> NDArray[np
     width = layer.shape[1]
     at = (runs.row - first_row) * width
     edges = np.stack([at + runs.start, at + runs.stop], axis=1).ravel()
-    # what lies between two runs is summed too, and left out
+    # what lies between two runs is summed too, and left out; a row of 2²⁴ pixels would still fit
     padded = np.append(layer.ravel(), np.uint8(0))
-    return np.add.reduceat(padded, edges, dtype=np.int64)[::2]
+    return np.add.reduceat(padded, edges, dtype=np.uint32)[::2].astype(np.int64)
 
 
 class RunArea:
