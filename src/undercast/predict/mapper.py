@@ -25,10 +25,8 @@ class MapperConfig(Settings):
     """How the work is cut. Of these only ``tile`` may change a map, and that by rounding alone."""
 
     tile: int = Field(default=1024, ge=16, description="rows and columns a tile reads, its margin included, pixels")
-    block: int = Field(
-        default=2, ge=1, description="tiles along each side of a block, which is read and written at once"
-    )
-    ahead: int = Field(default=2, ge=1, description="blocks read and inferred ahead of the one being written")
+    block: int = Field(default=1, ge=1, description="tiles along each side of a block, read and written at once")
+    ahead: int = Field(default=4, ge=1, description="blocks read and inferred ahead of the one being written")
     threads: int = Field(default=0, ge=0, description="threads that infer; 0: one a core")
 
 

@@ -57,6 +57,9 @@ class OpenVinoPredictor:
         missing = [role for role in folder.signature.inputs if role not in names]
         if missing:
             raise ModelError(f"{path}: takes {', '.join(sorted(names))}, but its signature says {', '.join(missing)}")
+        # OpenVINO's binding sets up its tables of types at the first exchange of an array each way; two threads that do
+        # it at once wait for one another for ever.
+        _ = openvino.Tensor(np.zeros(1, np.float32)).data
         self._compiled: OrderedDict[tuple[tuple[str, tuple[int, ...]], ...], Any] = OrderedDict()
         self._lock = threading.Lock()
         self._local = threading.local()

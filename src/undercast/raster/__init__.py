@@ -2,8 +2,9 @@
 
 import os
 
-# GDAL keeps decoded blocks in 5 % of the machine's memory unless told otherwise, before it is first used: megabytes.
-os.environ.setdefault("GDAL_CACHEMAX", "128")
+# GDAL keeps decoded blocks in 5 % of the machine's memory unless told otherwise before it is first used. In megabytes:
+# enough for a row of tiles of a whole Sentinel-1 scene stored in strips, which would else be decoded once a tile.
+os.environ.setdefault("GDAL_CACHEMAX", "256")
 
 from undercast.raster.geotiff import Header, read_array, write_raster
 from undercast.raster.scene import Scene
