@@ -12,7 +12,7 @@ def demo(
     ),
     task: Annotated[str, typer.Option(help="What to show; 'flood' is what there is.")] = "flood",
     size: Annotated[int, typer.Option(min=64, help="Rows and columns of the scene, pixels of 10 m.")] = 1500,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the scene.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scene.")] = 345,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON on stdout.")] = False,
 ) -> None:
     """Show the whole of it in a minute: no data, no network, no torch.
@@ -88,7 +88,7 @@ def _draw(folder: Path, product: Path, scores: dict[str, float], path: Path) -> 
     )
     answer = np.where(classes[0] == NODATA, NODATA, (classes[0] >= 1) & (classes[0] <= 3)).astype(np.uint8)
     pictures: dict[str, Any] = {
-        "what the optical sensor sees (Sentinel-2)": optical_picture(s2, MODALITIES["s2"].bands),
+        "what the optical sensor sees (Sentinel-2)": optical_picture(s2, MODALITIES["s2"].bands, (0.02, 0.28)),
         "what the radar sees (Sentinel-1: VV red, VH blue)": radar_picture(s1, MODALITIES["s1"].bands),
         "the map, from the radar alone": class_picture(answer, FLOOD),
         "the truth": class_picture(truth[0], FLOOD),

@@ -106,10 +106,13 @@ def radar_picture(s1: NDArray[np.float32], bands: Sequence[str]) -> NDArray[np.f
     return np.nan_to_num(picture, nan=0.0)
 
 
-def optical_picture(s2: NDArray[np.float32], bands: Sequence[str]) -> NDArray[np.float32]:
+def optical_picture(
+    s2: NDArray[np.float32], bands: Sequence[str], limits: tuple[float, float] | None = None
+) -> NDArray[np.float32]:
     """RGB ``[H, W, 3]`` 0 to 1: true colour where B04, B03, B02 are there, else the first three bands; unseen black.
 
-    One stretch for the three bands, from the 1st to the 98th percentile of the chip, so that colours stay true.
+    One stretch for the three bands, so that colours stay true: ``limits`` in their unit, or else from the 1st to the
+    98th percentile of the chip.
     """
     names = list(bands)
     order = [names.index(band) for band in ("B04", "B03", "B02")] if {"B04", "B03", "B02"} <= set(names) else [0, 1, 2]
@@ -117,7 +120,7 @@ def optical_picture(s2: NDArray[np.float32], bands: Sequence[str]) -> NDArray[np
     seen = chosen[np.isfinite(chosen)]
     if seen.size == 0:
         return np.zeros((*s2.shape[1:], 3), np.float32)
-    low, high = np.percentile(seen, [1, 98])
+    low, high = limits or np.percentile(seen, [1, 98])
     picture = np.moveaxis(_stretch(chosen, float(low), float(high)), 0, -1) ** np.float32(0.8)
     return np.nan_to_num(np.broadcast_to(picture, (*picture.shape[:2], 3)), nan=0.0)
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 
 from undercast.evaluate.figures import GREY, INK, PAPER, save_figure
 
-SIDE = 4.6
-"""Side of one panel, inches."""
+SIDE, GAP, TITLE, LEGEND, HEAD = 4.6, 0.15, 0.3, 0.42, 0.8
+"""Side of a panel, space between panels, and heights of a panel's title, of the legend and of the head, inches."""
 
 
 def draw_panels(
@@ -34,21 +35,26 @@ def draw_panels(
         title: of the sheet.
         caption: a line under it: what was measured.
     """
-    figure = Figure(figsize=(2 * SIDE + 0.1, 2 * SIDE + 1.5), facecolor=PAPER)
-    panels = figure.subplots(2, 2)
-    for axes, (name, picture) in zip(panels.flat, pictures.items(), strict=True):
+    # Laid out in inches from the bottom left, so that the panels are square and the space between them is even.
+    width, height = 2 * SIDE + 3 * GAP, 2 * (SIDE + TITLE) + LEGEND + HEAD
+    figure = Figure(figsize=(width, height), facecolor=PAPER)
+    columns = next(iter(pictures.values())).shape[1]
+    for number, (name, picture) in enumerate(pictures.items()):
+        row, col = divmod(number, 2)
+        left, low = GAP + col * (SIDE + GAP), LEGEND + (1 - row) * (SIDE + TITLE)
+        axes = figure.add_axes((left / width, low / height, SIDE / width, SIDE / height))
         axes.imshow(picture, interpolation="antialiased")
-        axes.set_title(name, fontsize=12, color=INK, loc="left", pad=6)
+        axes.set_title(name, fontsize=11, color=INK, loc="left", pad=5)
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set(color=GREY, linewidth=0.5)
-    width = next(iter(pictures.values())).shape[1]
-    _scale_bar(panels.flat[0], width, pixel_size)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.065, top=0.885, wspace=0.03, hspace=0.09)
-    figure.text(0.01, 0.972, title, fontsize=17, color=INK, weight="bold", va="top")
-    figure.text(0.01, 0.94, caption, fontsize=11, color=INK, va="top")
+        if number == 0:
+            _scale_bar(axes, columns, pixel_size)
+    figure.text(GAP / width, 1 - 0.14 / height, title, fontsize=17, color=INK, weight="bold", va="top")
+    figure.text(GAP / width, 1 - 0.50 / height, caption, fontsize=11, color=INK, va="top")
     handles = [Patch(facecolor=color, edgecolor=GREY, linewidth=0.6, label=name) for name, color in legend.items()]
-    figure.legend(handles=handles, loc="lower left", ncol=len(handles), frameon=False, fontsize=11, handlelength=1.3)
+    style: dict[str, Any] = {"frameon": False, "fontsize": 11, "handlelength": 1.3, "borderaxespad": 0.0}
+    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(GAP / width, 0.08 / height), ncol=4, **style)
     save_figure(figure, path, dpi=110)
 
 
@@ -61,6 +67,7 @@ def _scale_bar(axes: Any, width: int, pixel_size: float) -> None:
     low, left = 0.045, 0.035
     right = left + length / pixel_size / width
     box = {"boxstyle": "square,pad=0.35", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.85}
+    halo = [Stroke(linewidth=6, foreground=PAPER), Normal()]  # seen on dark ground too
     where: dict[str, Any] = {"transform": axes.transAxes, "color": INK}
     axes.text((left + right) / 2, low + 0.012, label, ha="center", va="bottom", fontsize=10, bbox=box, **where)
-    axes.plot([left, right], [low, low], linewidth=3.5, solid_capstyle="butt", **where)
+    axes.plot([left, right], [low, low], linewidth=3.5, solid_capstyle="butt", path_effects=halo, **where)
