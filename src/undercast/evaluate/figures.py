@@ -1,6 +1,6 @@
 """Pictures of a score: the reliability diagram, and the best and worst chips in the paper's colours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from undercast.task import NODATA, Task
 INVALID, CLOUD = "#000000", "#ffffff"
 INK, GREY, PAPER = "#22272e", "#8b949e", "#ffffff"
 LINES = ("#1f6fd6", "#d9742b", "#6a51a3", "#2b8a5f", "#c0392b")
+Drawing = Callable[[NDArray[np.float32], Sequence[str]], NDArray[np.float32]]
 PANEL = 2.25
 """Side of one panel of a gallery, inches."""
 
@@ -120,7 +121,7 @@ def optical_picture(
     seen = chosen[np.isfinite(chosen)]
     if seen.size == 0:
         return np.zeros((*s2.shape[1:], 3), np.float32)
-    low, high = limits or np.percentile(seen, [1, 98])
+    low, high = limits or tuple(np.percentile(seen, [1, 98]).tolist())
     picture = np.moveaxis(_stretch(chosen, float(low), float(high)), 0, -1) ** np.float32(0.8)
     return np.nan_to_num(np.broadcast_to(picture, (*picture.shape[:2], 3)), nan=0.0)
 
@@ -137,7 +138,7 @@ def class_picture(classes: NDArray[np.uint8], task: Task, cloud: NDArray[np.bool
 def _pictures(
     source: ChipSource, chip: Chip, predictors: Mapping[str, Predictor], roles: Sequence[str], target: str
 ) -> list[NDArray[Any] | None]:
-    drawn = {"s1": radar_picture, "s2": optical_picture}
+    drawn: Mapping[str, Drawing] = {"s1": radar_picture, "s2": optical_picture}
     pictures: list[NDArray[Any] | None] = []
     for role in roles:
         image = chip.images[role]
