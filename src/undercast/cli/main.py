@@ -14,6 +14,7 @@ VERBS = {
     "demo": "demo",
     "map": "map_",
     "show": "show",
+    "verify": "verify",
     "models": "models",
     "simulate": "simulate",
     "train": "train",
