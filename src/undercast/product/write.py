@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ CLASSES, LIKELIHOOD, SUMMARY, QUICKLOOK, RECORD = (
     "record.json",
 )
 BLOCK = 512
+LOCK_WAIT = 2.0
+"""Seconds to wait for another process to let go of a folder."""
 
 
 class ProductWriter:
@@ -59,6 +62,11 @@ class ProductWriter:
             except BlockingIOError:
                 self._lock.close()
                 raise ProductError(f"{self.folder}: another map is being written there; wait for it") from None
+            try:
+                _check_target(self.folder, self._overwrite)  # again: another map may have finished meanwhile
+            except ProductError:
+                self._lock.close()
+                raise
             shutil.rmtree(self.aside, ignore_errors=True)
             self.aside.mkdir()
         return self
@@ -173,7 +181,15 @@ def _lock(file: IO[str]) -> None:
     if sys.platform != "win32":
         import fcntl
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # the kernel frees the lock of a killed process a moment after the process is gone
+        until = time.monotonic() + LOCK_WAIT
+        while True:
+            try:
+                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.05)
 
 
 def _free_bytes(path: Path) -> int | None:
