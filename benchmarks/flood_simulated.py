@@ -47,7 +47,7 @@ def main() -> None:
         for labels in chosen.labels:
             for arm in chosen.arms:
                 folder = run(arm, labels, seed, chosen.work, chosen.threads)
-                table = score({arm: OpenVinoPredictor(ModelFolder.open(folder))}, TEST)
+                table = score(OpenVinoPredictor(ModelFolder.open(folder), threads=1), TEST, name=arm)
                 found = report(table).predictors[arm]
                 values = {
                     "pooled_iou": found.total.pooled_iou,
