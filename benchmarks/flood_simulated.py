@@ -7,6 +7,7 @@ same number of chips. The test chips are of seeds that nothing else sees. Writes
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from record import Result, record
@@ -43,11 +44,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for models and the cache of chips")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
+    test = replace(TEST, cache=chosen.work / "chips")
     for seed in chosen.seeds:
         for labels in chosen.labels:
             for arm in chosen.arms:
                 folder = run(arm, labels, seed, chosen.work, chosen.threads)
-                table = score(OpenVinoPredictor(ModelFolder.open(folder), threads=1), TEST, name=arm)
+                table = score(OpenVinoPredictor(ModelFolder.open(folder), threads=1), test, name=arm)
                 found = report(table).predictors[arm]
                 values = {
                     "pooled_iou": found.total.pooled_iou,
