@@ -146,6 +146,7 @@ def test_the_geometry_is_what_was_observed(make_product):
     image = backscatter(120, 150)
     image[:, :, :75] = np.nan
     folder = make_product("scene.tif", image)
+    (folder / "polygons.gpkg").unlink()
     outline = shapely.geometry.shape(write_item(folder, ENTRIES)["geometry"])
     write_polygons(folder, ENTRIES)
     observed = shapely.geometry.shape(write_item(folder, ENTRIES)["geometry"])

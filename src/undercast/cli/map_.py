@@ -26,6 +26,10 @@ def map_(
         float | None, typer.Option(help="Value that means 'not observed', instead of what the files declare.")
     ] = None,
     precision: Annotated[Literal["fp32", "int8"], typer.Option(help="Which graph of the model to run.")] = "fp32",
+    areas: Annotated[
+        str | None,
+        typer.Option(metavar="FILE[:LAYER]", help="Polygons, any vector file: count areas in each, for areas.csv."),
+    ] = None,
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="A setting, as key=value: codes.uncertain_band=0.05.")
     ] = None,
@@ -48,6 +52,7 @@ def map_(
             unit={"db": "dB", "power": "power", None: None}[unit],
             nodata=nodata,
             precision=precision,
+            areas=areas,
             overwrite=overwrite,
             config=config,
             progress=advance,

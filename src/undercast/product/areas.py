@@ -51,6 +51,15 @@ class Units:
     attributes: dict[str, NDArray[Any]]
 
 
+def split_layer(text: str) -> tuple[str, str | None]:
+    """File and layer of ``FILE`` or ``FILE:LAYER``; a path that exists as it stands is a path."""
+    path, _, layer = text.rpartition(":")
+    # what has a slash or no more than a drive before it is no layer: C:\\units.gpkg, https://…/units.gpkg
+    if Path(text).exists() or len(path) < 2 or not layer or "/" in layer or "\\" in layer:
+        return text, None
+    return path, layer
+
+
 def read_units(path: str, grid: GeoBox, layer: str | None = None) -> Units:
     """The polygons of any vector file GDAL reads that reach into ``grid``.
 

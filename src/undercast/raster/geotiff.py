@@ -2,9 +2,11 @@
 
 import math
 import os
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -60,6 +62,19 @@ class Header:
                 "give it one, for example gdal_edit.py -a_srs EPSG:32631 -a_ullr ULX ULY LRX LRY FILE"
             )
         return GeoBox(self.shape, self.transform, self.crs)
+
+    @property
+    def acquired(self) -> datetime | None:
+        """When the image was taken, from its tags or its name (``20190912T060125``); None where neither says."""
+        texts = [self.tags.get(key, "") for key in ("ACQUISITION_DATETIME", "TIFFTAG_DATETIME")]
+        for text in (*texts, Path(self.path).name):
+            if match := re.search(r"(20\d\d)[-:]?([01]\d)[-:]?([0-3]\d)[T _]([0-2]\d):?([0-5]\d):?([0-5]\d)", text):
+                try:
+                    year, month, day, hour, minute, second = (int(part) for part in match.groups())
+                    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+                except ValueError:
+                    continue
+        return None
 
     @classmethod
     def of(cls, source: Any, path: str) -> "Header":

@@ -5,7 +5,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,17 +126,8 @@ class Scene:
 
     @property
     def acquired(self) -> datetime | None:
-        """When the first image was taken, from its tags or its name (``20190912T060125``); None where neither says."""
-        header = next(iter(self.images.values())).bands[0].header
-        texts = [header.tags.get(key, "") for key in ("ACQUISITION_DATETIME", "TIFFTAG_DATETIME")]
-        for text in (*texts, Path(header.path).name):
-            if match := re.search(r"(20\d\d)[-:]?([01]\d)[-:]?([0-3]\d)[T _]([0-2]\d):?([0-5]\d):?([0-5]\d)", text):
-                try:
-                    year, month, day, hour, minute, second = (int(part) for part in match.groups())
-                    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
-                except ValueError:
-                    continue
-        return None
+        """When the first image was taken; None where neither its tags nor its name say."""
+        return next(iter(self.images.values())).bands[0].header.acquired
 
     @property
     def notes(self) -> list[str]:
@@ -169,7 +160,10 @@ class Scene:
 
     def _read_raw(self, role: str, window: Window) -> NDArray[np.float32]:
         image = self.images[role]
-        whole = np.full((len(image.modality.bands), window.height, window.width), np.nan, np.float32)
+        count = len(image.modality.bands)
+        if image.layers[0].channels == tuple(range(count)) and window.clip(self.shape) == window:
+            return self._read_layer(image.layers[0], window, image.nodata)
+        whole = np.full((count, window.height, window.width), np.nan, np.float32)
         inside = window.clip(self.shape)
         if inside.height and inside.width:
             rows, cols = inside.slices((window.row, window.col))
@@ -189,7 +183,7 @@ class Scene:
                 f"{header.path}: cannot be read near row {window.row}, column {window.col}: "
                 "the file is truncated or damaged; copy or download it again"
             ) from None
-        values: NDArray[np.float32] = raw.astype(np.float32)
+        values: NDArray[np.float32] = raw.astype(np.float32, copy=False)
         for channel, number in enumerate(layer.numbers):
             fill = nodata if nodata is not None else header.nodata[number - 1]
             if fill is not None and np.isfinite(fill):

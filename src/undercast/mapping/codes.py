@@ -1,0 +1,57 @@
+"""What the pixels of a scene are called: a network's answer, and what else is known of the ground."""
+
+from collections.abc import Generator
+from contextlib import closing
+from itertools import repeat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undercast.mapping.config import ReferenceConfig
+from undercast.mapping.job import Job
+from undercast.predict import AnsweredBlock, OpenVinoPredictor, answer_scene
+from undercast.product.codes import encode, tell_apart
+from undercast.signature import Signature
+
+
+def coded_blocks(
+    job: Job, predictor: OpenVinoPredictor
+) -> Generator[tuple[AnsweredBlock, NDArray[np.uint8]], None, None]:
+    """The scene's blocks and their codes, flood told apart from other water where the scene has what it takes."""
+    signature, config = predictor.signature, job.config
+    also = [role for role in ("occurrence", "reference") if role in job.scene.images]
+    with (
+        closing(answer_scene(job.scene, predictor, config.mapper, also=also)) as blocks,
+        closing(_before(job, predictor)) as earlier,
+    ):
+        for block, before in zip(blocks, earlier, strict=False):
+            codes = encode(block.probabilities, signature.task, signature.threshold, config.codes)
+            if before or also:
+                codes = tell_apart(codes, *_reference(block, before, signature, config.reference))
+            yield block, codes
+
+
+def _before(job: Job, predictor: OpenVinoPredictor) -> Generator[AnsweredBlock | None, None, None]:
+    """The scene as it was before, block by block; None for each where no such image was given."""
+    stand_in = {role: f"{role}_pre" for role in predictor.signature.inputs if f"{role}_pre" in job.scene.images}
+    if stand_in:
+        yield from answer_scene(job.scene, predictor, job.config.mapper, stand_in=stand_in)
+    else:
+        yield from repeat(None)
+
+
+def _reference(
+    block: AnsweredBlock, before: AnsweredBlock | None, signature: Signature, config: ReferenceConfig
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where a block has water without a flood, and where anything is known of that: both ``[h, w]`` bool."""
+    water = np.zeros(block.observed.shape, bool)
+    known = np.zeros(block.observed.shape, bool)
+    for role, least in (("occurrence", config.minimum_occurrence), ("reference", np.nextafter(0.0, 1.0))):
+        if role in block.images:
+            values = block.images[role][0]
+            known |= np.isfinite(values)
+            water |= values >= least
+    if before is not None:
+        known |= before.observed
+        water |= before.probabilities[1] >= signature.threshold
+    return water, known

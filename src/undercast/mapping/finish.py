@@ -1,0 +1,117 @@
+"""The rest of a product, from its layers: polygons, areas by unit, numbers, record, picture and catalogue item."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from undercast.mapping.job import Job
+from undercast.product.areas import split_layer, write_areas
+from undercast.product.polygons import PolygonCount, Source, write_polygons
+from undercast.product.quicklook import Preview, draw_quicklook
+from undercast.product.record import crs_name, describe_inputs, versions, write_json
+from undercast.product.stac import write_item
+from undercast.product.summary import Tally, percent, square_km, summarise
+from undercast.product.write import CLASSES, QUICKLOOK, RECORD, SUMMARY
+from undercast.task import FLOOD
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What was counted and kept of a scene while its blocks went by."""
+
+    tally: Tally
+    preview: Preview
+
+
+def finish_product(folder: Path, job: Job, counted: Counted) -> dict[str, Any]:
+    """Add to ``folder``, whose layers are complete, everything else, and return the summary.
+
+    Raises:
+        ProductError: a file cannot be written.
+    """
+    stamp = job.scene.acquired
+    polygons = write_polygons(folder, job.entries, _sources(job), job.config.polygons, stamp=stamp)
+    if job.units:
+        write_areas(folder, job.units, job.entries, job.config.areas)
+    summary = _summary(job, counted, polygons)
+    write_json(summary, folder / SUMMARY)
+    write_json(_record(job, summary), folder / RECORD)
+    _draw(folder, job, counted, summary)
+    write_item(folder, job.entries)
+    return summary
+
+
+def headline(summary: dict[str, Any]) -> str:
+    """The verdict in a few words, with the area that it rests on."""
+    verdict = str(summary.get("verdict") or f"{summary['task']} map")
+    area = summary["area_m2"].get({"flood": "flood", "water detected": "water"}.get(verdict, ""), 0.0)
+    return verdict.capitalize() + (f": {square_km(area)}" if area else "")
+
+
+def _summary(job: Job, counted: Counted, polygons: PolygonCount) -> dict[str, Any]:
+    scene, signature = job.scene, job.signature
+    keys = {entry.value: entry.key for entry in job.entries}
+    body: dict[str, Any] = {"task": signature.task.name, "scene": scene.name}
+    is_flood = signature.task.name == FLOOD.name
+    body |= summarise(counted.tally, job.config.verdict, reference=bool(job.references), flood=is_flood)
+    body["polygons"] = {
+        "minimum_area_m2": job.config.polygons.minimum_area,
+        "layers": polygons.layers,
+        "left_out": {keys[value]: count for value, count in polygons.dropped.items()},
+        "left_out_pixels": {keys[value]: count for value, count in polygons.dropped_pixels.items()},
+    }
+    if job.areas and job.units:
+        body["areas"] = {"file": Path(split_layer(job.areas)[0]).name, "units": len(job.units.shapes)}
+    return body | {
+        "acquired": f"{scene.acquired:%Y-%m-%dT%H:%M:%SZ}" if scene.acquired else None,
+        "crs": crs_name(scene.grid),
+        "shape": list(scene.shape),
+        "model": {"name": job.model.name, "version": signature.version, "precision": job.precision},
+        "notes": scene.notes,
+    }
+
+
+def _record(job: Job, summary: dict[str, Any]) -> dict[str, Any]:
+    scene, digests = job.scene, {path: future.result() for path, future in job.digests.items()}
+    body = {
+        "versions": versions(),
+        "model": summary["model"] | {"sha256": job.model.digest(job.precision), "threshold": job.signature.threshold},
+        "inputs": describe_inputs(scene, digests),
+        "parameters": job.config.recorded() | {"unit": job.unit, "nodata": job.nodata},
+        "grid": {"crs": crs_name(scene.grid), "transform": list(scene.grid.affine)[:6], "shape": list(scene.shape)},
+    }
+    if job.areas:
+        path, layer = split_layer(job.areas)
+        body["areas"] = {"file": Path(path).name, "layer": layer, "sha256": digests[path]}
+    return body
+
+
+def _sources(job: Job) -> list[Source]:
+    """Every file that went in, once for each role that it serves."""
+    sources = []
+    for role, image in job.scene.images.items():
+        for path in dict.fromkeys(item.header.path for item in image.bands):
+            header = next(item.header for item in image.bands if item.header.path == path)
+            acquired = f"{header.acquired:%Y-%m-%dT%H:%M:%SZ}" if header.acquired else None
+            sources.append(
+                Source(role, image.modality.instrument, Path(path).name, acquired, job.digests[path].result())
+            )
+    return sources
+
+
+def _draw(folder: Path, job: Job, counted: Counted, summary: dict[str, Any]) -> None:
+    scene = job.scene
+    shown = next(iter(scene.images.values()))
+    draw_quicklook(
+        folder / QUICKLOOK,
+        class_map=folder / CLASSES,
+        preview=counted.preview,
+        grid=scene.grid,
+        entries=job.entries,
+        areas=counted.tally.areas(),
+        title=headline(summary),
+        scene=summary["scene"],
+        band=f"{shown.modality.instrument} {shown.bands[0].band} ({shown.modality.unit})",
+        acquired=scene.acquired,
+        credit=f"undercast · {job.model.name} {job.signature.version} · {percent(summary['observed_share'])} observed",
+    )

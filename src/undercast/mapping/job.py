@@ -1,0 +1,95 @@
+"""All that goes into one map, opened and checked before the first pixel is answered."""
+
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from undercast.bands import OCCURRENCE, Modality
+from undercast.mapping.config import MapConfig
+from undercast.model import ModelFolder
+from undercast.product.areas import Units, read_units, split_layer
+from undercast.product.codes import Entry, entries_of
+from undercast.product.record import digest
+from undercast.raster.backscatter import RadarUnit
+from undercast.raster.scene import Scene
+from undercast.signature import Signature
+from undercast.task import FLOOD
+
+REFERENCE = Modality(instrument="reference water", bands=("water",), unit="percent", valid_range=(0.0, 100.0))
+"""A mask or share of water that is always there: anything above 0 is water."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scene to map.
+
+    ``unit`` and ``nodata`` are what the user declared; ``areas`` is the file of ``units`` as it was given; ``digests``
+    are the sha256 of every file that goes in, by path, being computed meanwhile.
+    """
+
+    scene: Scene
+    model: ModelFolder
+    precision: str
+    config: MapConfig
+    unit: RadarUnit | None
+    nodata: float | None
+    areas: str | None
+    units: Units | None
+    digests: Mapping[str, Future[str | None]]
+
+    @property
+    def signature(self) -> Signature:
+        """What the model takes and answers."""
+        return self.model.signature
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The codes that the map may hold."""
+        return entries_of(self.signature.task)
+
+    @property
+    def references(self) -> list[str]:
+        """The roles given that tell flood apart from other water."""
+        before = {f"{role}_pre" for role in self.signature.inputs}
+        return [role for role in self.scene.images if role in {"occurrence", "reference"} | before]
+
+
+@contextmanager
+def open_job(
+    inputs: Sequence[str],
+    model: ModelFolder,
+    config: MapConfig,
+    *,
+    unit: RadarUnit | None = None,
+    nodata: float | None = None,
+    precision: str = "fp32",
+    areas: str | None = None,
+) -> Generator[Job, None, None]:
+    """Open everything; closed again on leaving.
+
+    Raises:
+        InputError: an input or the layer of ``areas`` cannot be used.
+    """
+    signature = model.signature
+    vector = split_layer(areas) if areas else None
+    with (
+        Scene.open(inputs, roles_of(signature), list(signature.inputs), unit=unit, nodata=nodata) as scene,
+        ThreadPoolExecutor(1, "hash") as hashing,
+    ):
+        units = read_units(vector[0], scene.grid, vector[1]) if vector else None
+        paths = [item.header.path for image in scene.images.values() for item in image.bands]
+        paths += [vector[0]] if vector else []
+        digests = {path: hashing.submit(digest, path) for path in dict.fromkeys(paths)}
+        try:
+            yield Job(scene, model, precision, config, unit, nodata, areas, units, digests)
+        finally:
+            hashing.shutdown(cancel_futures=True)
+
+
+def roles_of(signature: Signature) -> dict[str, Modality]:
+    """What may be given: what the model takes, and for flood what tells it apart from other water."""
+    if signature.task.name != FLOOD.name:
+        return dict(signature.inputs)
+    before = {f"{role}_pre": modality for role, modality in signature.inputs.items()}
+    return dict(signature.inputs) | before | {"occurrence": OCCURRENCE, "reference": REFERENCE}
