@@ -1,6 +1,6 @@
 """From images to calibrated class probabilities: a chip at once, or a whole scene block by block."""
 
-from undercast.predict.mapper import AnsweredBlock, MapperConfig, answer_scene
+from undercast.predict.mapper import AnsweredBlock, MapperConfig, answer_scene, blocks_of
 from undercast.predict.predictor import OpenVinoPredictor, Predictor, answer
 from undercast.predict.tiles import TilePlan
 
@@ -12,4 +12,5 @@ __all__ = [
     "TilePlan",
     "answer",
     "answer_scene",
+    "blocks_of",
 ]

@@ -19,6 +19,7 @@ from undercast.predict.predictor import Predictor
 from undercast.predict.tiles import TilePlan
 from undercast.raster.scene import Scene
 from undercast.raster.windows import Window
+from undercast.signature import Signature
 
 
 class MapperConfig(Settings):
@@ -56,6 +57,11 @@ class _Underway:
     answers: list[tuple[Window, Future[NDArray[np.float32]]]]
 
 
+def blocks_of(scene: Scene, signature: Signature, config: MapperConfig) -> list[Window]:
+    """The blocks that a scene is answered in, in order."""
+    return list(TilePlan.of(scene.shape, signature, config.tile).blocks(config.block))
+
+
 def answer_scene(
     scene: Scene,
     predictor: Predictor,
@@ -63,10 +69,11 @@ def answer_scene(
     *,
     stand_in: Mapping[str, str] | None = None,
     also: Iterable[str] = (),
+    windows: Iterable[Window] | None = None,
 ) -> Generator[AnsweredBlock, None, None]:
     """Answer every pixel of ``scene`` where all bands were seen, block by block in order, row by row.
 
-    ``stand_in`` gives the model another image for a role (``{"s1": "s1_pre"}``: as it was before); ``also`` are roles
+    ``windows`` are the blocks wanted, of those that :func:`blocks_of` lists; all if not given. ``stand_in`` gives the model another image for a role (``{"s1": "s1_pre"}``: as it was before); ``also`` are roles
     that the model does not take and that come with the blocks.
 
     Raises:
@@ -81,6 +88,7 @@ def answer_scene(
     if signature.task.scale != 1:
         raise ModelError(f"model {signature.name} answers at scale {signature.task.scale}; scenes are mapped at 1 only")
     plan = TilePlan.of(scene.shape, signature, config.tile)
+    windows = plan.blocks(config.block) if windows is None else windows
     threads = config.threads or os.cpu_count() or 1
     reading = ThreadPoolExecutor(1, "read")
     inferring = ThreadPoolExecutor(threads, "infer")
@@ -88,18 +96,20 @@ def answer_scene(
     def begin(window: Window) -> _Underway:
         reach = plan.reach(window)
         images = scene.read(reach, wanted)
-        seen = np.isfinite(np.concatenate([images[name] for name in source.values()])).all(axis=0)
+        unseen = np.zeros((reach.height, reach.width), bool)
+        for band in (band for name in source.values() for band in images[name]):
+            unseen |= np.isnan(band)
         tiles = []
         for core in plan.cores(window):
-            if seen[core.slices((reach.row, reach.col))].any():
+            if not unseen[core.slices((reach.row, reach.col))].all():
                 around = core.grow(plan.margin).slices((reach.row, reach.col))
                 batch = {role: images[name][None, :, *around] for role, name in source.items()}
                 tiles.append((core, inferring.submit(predictor.predict, batch)))
-        return _Underway(window, images, ~seen, tiles)
+        return _Underway(window, images, unseen, tiles)
 
     underway: deque[Future[_Underway]] = deque()
     try:
-        for window in plan.blocks(config.block):
+        for window in windows:
             underway.append(reading.submit(begin, window))
             if len(underway) > config.ahead:
                 yield _finish(underway.popleft().result(), plan, predictor)
@@ -121,9 +131,11 @@ def _finish(block: _Underway, plan: TilePlan, predictor: Predictor) -> AnsweredB
         part = core.clip(plan.shape)
         centre = part.slices((core.row - plan.margin, core.col - plan.margin))
         probabilities[:, *part.slices((window.row, window.col))] = future.result()[0][:, *centre]
-    if np.isnan(probabilities[:, observed]).any():
+    missing = observed.size - np.count_nonzero(observed)
+    if missing:
+        np.copyto(probabilities, np.nan, where=~observed)
+    if np.count_nonzero(np.isnan(probabilities)) != missing * len(probabilities):
         raise ModelError(f"model {signature.name} answered NaN where every band was seen; export it again")
-    probabilities[:, ~observed] = np.nan
     near = _near(block.unseen, signature.margin)[inner] & observed
     images = {role: image[:, *inner] for role, image in block.images.items()}
     return AnsweredBlock(window, probabilities, observed, near, images)
@@ -131,13 +143,17 @@ def _finish(block: _Underway, plan: TilePlan, predictor: Predictor) -> AnsweredB
 
 def _near(unseen: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
     """Where anything of ``unseen`` ``[H, W]`` lies within ``distance`` rows and columns (a square, as kernels are)."""
-    near = unseen
     if not unseen.any():
-        return near
-    for axis in (0, 1):
-        size = near.shape[axis]
-        total = np.concatenate([np.zeros_like(near.take([0], axis), np.int32), near.cumsum(axis, dtype=np.int32)], axis)
-        last = np.minimum(np.arange(size) + distance + 1, size)
-        first = np.maximum(np.arange(size) - distance, 0)
-        near = total.take(last, axis) > total.take(first, axis)
-    return near
+        return unseen
+    return _spread(_spread(unseen, distance).T, distance).T
+
+
+def _spread(mask: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
+    """``mask`` spread by ``distance`` rows up and down; what has been spread is spread again, in doubling steps."""
+    rows, wanted, reached = len(mask), 2 * distance + 1, 1
+    spread = np.pad(mask, ((distance, distance), (0, 0)))
+    while reached < wanted:
+        step = min(reached, wanted - reached)
+        spread[:-step] |= spread[step:]
+        reached += step
+    return spread[:rows]

@@ -37,17 +37,25 @@ class Preview:
     def add(self, window: Window, band: NDArray[np.float32]) -> None:
         """Take in a block of the band, ``[h, w]`` float32, NaN where unseen."""
         seen = np.isfinite(band)
-        whole = np.where(seen, np.rint(band * 100), 0).astype(np.int64)
+        whole = np.rint(band * np.float32(100))
+        if not seen.all():
+            np.copyto(whole, 0, where=~seen)
         rows, first_row = _cells(window.row, window.height, self.step)
         cols, first_col = _cells(window.col, window.width, self.step)
         area = slice(first_row, first_row + len(rows)), slice(first_col, first_col + len(cols))
-        for target, values in ((self._sum, whole), (self._count, seen.astype(np.int64))):
-            target[area] += np.add.reduceat(np.add.reduceat(values, rows, axis=0), cols, axis=1)
+        # 32 bits hold a cell: it is step × step pixels, of some thousands each
+        self._sum[area] += _add_up(whole.astype(np.int32), rows, cols)
+        self._count[area] += _add_up(seen.astype(np.int32), rows, cols)
 
     def image(self) -> NDArray[np.float32]:
         """The averages ``[h, w]`` float32, NaN where nothing was seen."""
         average = self._sum / np.maximum(self._count, 1) / 100
         return np.where(self._count > 0, average, np.nan).astype(np.float32)
+
+
+def _add_up(values: NDArray[np.int32], rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[np.int32]:
+    """Sums over the cells that begin at ``rows`` and ``cols``; by rows first, which goes along memory."""
+    return np.add.reduceat(np.add.reduceat(values, rows, axis=0), cols, axis=1)
 
 
 def _cells(first: int, size: int, step: int) -> tuple[NDArray[np.intp], int]:

@@ -31,6 +31,8 @@ CLASSES, LIKELIHOOD, SUMMARY, QUICKLOOK, RECORD = (
     "record.json",
 )
 BLOCK = 512
+LEVEL = 1
+"""Of deflate: files 5 % larger than at 6, in half the time."""
 LOCK_WAIT = 2.0
 """Seconds to wait for another process to let go of a folder."""
 
@@ -114,12 +116,12 @@ class LayerWriter:
         self.path = path
         self._overviews = overviews
         self._entries = entries
-        self._counts = np.zeros(256, np.int64)
+        self._sums = np.zeros(int(grid.shape[0]), np.int64)
         self._working = path.with_name(f"{path.stem}.working.tif")
         height, width = int(grid.shape[0]), int(grid.shape[1])
         self._target: Any = rasterio.open(
             self._working, "w", driver="GTiff", count=1, dtype="uint8", height=height, width=width,
-            crs=str(grid.crs), transform=grid.affine, nodata=NODATA, bigtiff="IF_SAFER", compress="lzw",
+            crs=str(grid.crs), transform=grid.affine, nodata=NODATA, bigtiff="IF_SAFER",
             tiled=True, blockxsize=BLOCK, blockysize=BLOCK,
         )  # fmt: skip
         self._target.set_band_description(1, description)
@@ -131,7 +133,7 @@ class LayerWriter:
         """Write ``values`` ``[h, w]`` uint8 at ``window``."""
         area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         self._target.write(values, 1, window=area)
-        self._counts += np.bincount(values.ravel(), minlength=256)
+        self._sums[window.row : window.row + window.height] += values.sum(axis=1, dtype=np.uint32)
 
     def finish(self) -> None:
         """Write the cloud-optimised file and read it back: it must hold what was written.
@@ -141,18 +143,19 @@ class LayerWriter:
         """
         self._target.close()
         rasterio.shutil.copy(
-            self._working, self.path, driver="COG", compress="DEFLATE", level=6, blocksize=BLOCK,
+            self._working, self.path, driver="COG", compress="DEFLATE", level=LEVEL, blocksize=BLOCK,
             overview_resampling=self._overviews, bigtiff="IF_SAFER", num_threads="ALL_CPUS",
         )  # fmt: skip
         self._working.unlink()
         if self._entries:
             self.path.with_name(f"{self.path.name}.aux.xml").write_text(_names(self._entries), "utf-8")
-        counts = np.zeros(256, np.int64)
+        sums = np.zeros_like(self._sums)
         with rasterio.open(self.path) as source:
             for window in cut(source.shape, (BLOCK, 16 * BLOCK)):
                 area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-                counts += np.bincount(source.read(1, window=area).ravel(), minlength=256)
-        if not np.array_equal(counts, self._counts):
+                rows = slice(window.row, window.row + window.height)
+                sums[rows] += source.read(1, window=area).sum(axis=1, dtype=np.uint32)
+        if not np.array_equal(sums, self._sums):
             raise ProductError(f"{self.path.name}: does not read back as it was written; check the disk")
 
     def abandon(self) -> None:

@@ -98,17 +98,22 @@ def unseen_to_nan(values: NDArray[np.float32]) -> NDArray[np.float32]:
     Zero in every band is how processors fill the border of a scene when they declare nothing.
     """
     np.copyto(values, np.nan, where=np.isinf(values))
-    empty = ((values == 0) | np.isnan(values)).all(axis=0)
-    if empty.any():
-        values[:, empty] = np.nan
-    return values
+    return _zeros_to_nan(values)
 
 
 def to_backscatter(values: NDArray[np.float32], unit: RadarUnit) -> NDArray[np.float32]:
     """dB with NaN where nothing was seen, from ``[C, H, W]`` float32 in ``unit`` with fill values as NaN."""
-    values = unseen_to_nan(values)
     if unit == "power":
-        values = to_decibel(values)
-    with np.errstate(invalid="ignore"):
-        np.copyto(values, np.nan, where=(values < POSSIBLE_DECIBEL[0]) | (values > POSSIBLE_DECIBEL[1]))
+        values = to_decibel(unseen_to_nan(values))
+    low, high = POSSIBLE_DECIBEL
+    possible = values >= low
+    possible &= values <= high  # neither infinities nor NaN are
+    np.copyto(values, np.nan, where=~possible)
+    return _zeros_to_nan(values) if unit == "dB" else values
+
+
+def _zeros_to_nan(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    zero = values == 0
+    if zero.any():
+        np.copyto(values, np.nan, where=(zero | np.isnan(values)).all(axis=0))
     return values
