@@ -42,22 +42,23 @@ def _row(folder: Any) -> dict[str, Any]:
 def _print(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.markup import escape
+    from rich.padding import Padding
     from rich.table import Table
 
     console = Console()
     if not rows:
         console.print("No models are installed; train one with 'undercast train', or give 'undercast map' a folder.")
         return
-    table = Table("model", "task", "sees", "trained on", "scores", "size", show_lines=True)
     for row in rows:
-        size = f"{row['bytes'] / 1e6:.1f} MB\n{', '.join(row['precisions'])}"
-        cells = (
-            f"{row['name']}\n{row['version']}",
-            f"{row['task']}\n{', '.join(row['classes'])}",
-            "\n".join(f"{role}: {what}" for role, what in row["inputs"].items()) + f"\n{row['pixel_size']:g} m",
-            "\n".join(row["training_data"]) or "not said",
-            "\n".join(f"{name} {value:.3f}" for name, value in row["scores"].items()) or "none",
-            size,
-        )
-        table.add_row(*map(escape, cells))
-    console.print(table)
+        title = f"{escape(row['name'])} {escape(row['version'])}"
+        kind = f"{row['task']} ({', '.join(row['classes'])})"
+        size = f"{row['bytes'] / 1e6:.1f} MB, {' and '.join(row['precisions'])}"
+        console.print(f"[bold]{title}[/bold]   {escape(kind)}   {size}", highlight=False)
+        told = Table.grid(padding=(0, 2))
+        told.add_column(style="dim", justify="right", no_wrap=True)
+        told.add_column()
+        sees = [f"{role}: {what}, {row['pixel_size']:g} m" for role, what in row["inputs"].items()]
+        scores = [f"{value:.3f}  {name}" for name, value in row["scores"].items()]
+        for name, lines in (("sees", sees), ("trained on", row["training_data"]), ("scores", scores)):
+            told.add_row(name, escape("\n".join(lines) or "not said"))
+        console.print(Padding(told, (0, 0, 1, 2)))

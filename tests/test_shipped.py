@@ -1,0 +1,62 @@
+"""The models in the package: complete, small, equal to their weights, and better than a rule on scenes never seen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from undercast.datasets import Sen1Floods11, SimulatedChips
+from undercast.evaluate import baseline, report, score
+from undercast.export import agreement, load_segmenter
+from undercast.model import CARD, ModelFolder, installed, resolve
+from undercast.predict import OpenVinoPredictor, answer
+
+REAL = Path(__file__).parents[2] / "shared/data/sen1floods11"
+HELD_OUT = SimulatedChips(first_seed=8_000_000, count=16, size=192, roles=("s1",), targets=("flood",))
+
+
+@pytest.fixture(scope="module")
+def student() -> ModelFolder:
+    return resolve("flood-s1")
+
+
+@pytest.mark.parametrize("model", installed(), ids=lambda model: model.path.name)
+def test_a_shipped_model_is_small_and_says_what_it_has_seen(model: ModelFolder) -> None:
+    assert model.name == model.path.name
+    assert model.size() <= 2_000_000
+    card = (model.path / CARD).read_text("utf-8")
+    assert all(seen in card for seen in model.signature.training_data)
+    assert set(model.signature.training_domain) == set(model.signature.inputs)
+    text = "".join(path.read_text("utf-8") for path in model.path.iterdir() if path.suffix in (".md", ".toml", ".json"))
+    assert "/tmp" not in text
+    assert "/work" not in text
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_law_08_the_shipped_graphs_agree_with_the_weights(student: ModelFolder, precision: str) -> None:
+    chips = [HELD_OUT[number] for number in range(6)]
+    if REAL.is_dir():
+        real = Sen1Floods11(REAL)
+        chips += [real[number] for number in range(len(real)) if real[number].valid("s1").any()][:3]
+    for found in agreement(student, load_segmenter(student), chips, precision):
+        assert found.classes >= {"fp32": 0.9999, "int8": 0.99}[precision]
+
+
+def test_the_student_is_ahead_of_every_rule_on_scenes_never_seen(student: ModelFolder) -> None:
+    table = score(OpenVinoPredictor(student, threads=1), HELD_OUT, name="student")
+    for rule in ("threshold", "otsu"):
+        table = table + score(baseline(rule), HELD_OUT, name=rule)
+    found = report(table).predictors
+    for rule in ("threshold", "otsu"):
+        for measure in ("pooled_iou", "mean_iou"):
+            assert getattr(found["student"].total, measure) > getattr(found[rule].total, measure), (rule, measure)
+
+
+def test_what_was_not_seen_changes_nothing_beyond_the_reach(student: ModelFolder) -> None:
+    image = HELD_OUT[0].images["s1"].copy()
+    image = np.nan_to_num(image, nan=-15.0)
+    predictor, reach = OpenVinoPredictor(student, threads=1), student.signature.margin
+    whole = answer(predictor, {"s1": image})
+    cut = image.copy()
+    cut[:, :, : 96 - reach] = np.nan
+    np.testing.assert_allclose(answer(predictor, {"s1": cut})[:, :, 96:], whole[:, :, 96:], atol=1e-5)
