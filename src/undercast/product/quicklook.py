@@ -1,6 +1,7 @@
 """The picture an analyst looks at first: what the sensor saw beside what the map says."""
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,26 +37,33 @@ class Preview:
 
     def add(self, window: Window, band: NDArray[np.float32]) -> None:
         """Take in a block of the band, ``[h, w]`` float32, NaN where unseen."""
+        self.put(window, self.sums(window, band))
+
+    def sums(self, window: Window, band: NDArray[np.float32]) -> dict[str, NDArray[np.int32]]:
+        """What a block adds to the cells that it touches; see :meth:`add`. Changes nothing."""
         seen = np.isfinite(band)
         whole = np.rint(band * np.float32(100))
         if not seen.all():
             np.copyto(whole, 0, where=~seen)
-        rows, first_row = _cells(window.row, window.height, self.step)
-        cols, first_col = _cells(window.col, window.width, self.step)
-        area = slice(first_row, first_row + len(rows)), slice(first_col, first_col + len(cols))
+        rows, cols = (_cells(*side, self.step)[0] for side in ((window.row, window.height), (window.col, window.width)))
         # 32 bits hold a cell: it is step × step pixels, of some thousands each
-        self._sum[area] += _add_up(whole.astype(np.int32), rows, cols)
-        self._count[area] += _add_up(seen.astype(np.int32), rows, cols)
+        added = {"sum": whole.astype(np.int32), "count": seen.astype(np.int32)}
+        # by rows first, which goes along memory
+        return {
+            name: np.add.reduceat(np.add.reduceat(values, rows, axis=0), cols, axis=1) for name, values in added.items()
+        }
+
+    def put(self, window: Window, sums: Mapping[str, NDArray[np.int32]]) -> None:
+        """Add what :meth:`sums` gave for ``window``."""
+        height, width = sums["sum"].shape
+        row, col = window.row // self.step, window.col // self.step
+        self._sum[row : row + height, col : col + width] += sums["sum"]
+        self._count[row : row + height, col : col + width] += sums["count"]
 
     def image(self) -> NDArray[np.float32]:
         """The averages ``[h, w]`` float32, NaN where nothing was seen."""
         average = self._sum / np.maximum(self._count, 1) / 100
         return np.where(self._count > 0, average, np.nan).astype(np.float32)
-
-
-def _add_up(values: NDArray[np.int32], rows: NDArray[np.intp], cols: NDArray[np.intp]) -> NDArray[np.int32]:
-    """Sums over the cells that begin at ``rows`` and ``cols``; by rows first, which goes along memory."""
-    return np.add.reduceat(np.add.reduceat(values, rows, axis=0), cols, axis=1)
 
 
 def _cells(first: int, size: int, step: int) -> tuple[NDArray[np.intp], int]:

@@ -42,7 +42,7 @@ class ProductWriter:
 
     As a context manager: files go into :attr:`aside`, next to ``folder``; leaving the block renames it, an exception
     removes it, and one of the disk or GDAL becomes a ProductError. A killed process leaves only ``.NAME.unfinished``,
-    which the next map of that name clears away.
+    which the next map of that name clears away, and the file :attr:`kept`, from which it may go on.
 
     Raises:
         ProductError: the folder exists and ``overwrite`` is not set, is no product, or cannot be written.
@@ -51,6 +51,7 @@ class ProductWriter:
     def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
         self.folder = folder
         self.aside = folder.parent / f".{folder.name}.unfinished"
+        self.kept = folder.parent / f".{folder.name}.blocks"
         self._overwrite = overwrite
         self._lock: IO[str] | None = None
 
@@ -83,6 +84,7 @@ class ProductWriter:
         finally:
             shutil.rmtree(self.aside, ignore_errors=True)
             if self._lock:
+                self.kept.unlink(missing_ok=True)
                 Path(self._lock.name).unlink(missing_ok=True)
                 self._lock.close()
 
