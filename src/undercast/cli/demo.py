@@ -12,7 +12,7 @@ def demo(
     ),
     task: Annotated[str, typer.Option(help="What to show; 'flood' is what there is.")] = "flood",
     size: Annotated[int, typer.Option(min=64, help="Rows and columns of the scene, pixels of 10 m.")] = 1500,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the scene.")] = 345,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scene.")] = 521,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON on stdout.")] = False,
 ) -> None:
     """Show the whole of it in a minute: no data, no network, no torch.
