@@ -13,7 +13,8 @@ def map_(
         typer.Argument(
             metavar="INPUT...",
             help="Rasters: FILE, ROLE=FILE or ROLE:BAND=FILE; FILE@2 is its second band. Permanent water is told from "
-            "flood by occurrence=FILE (JRC, percent), reference=FILE (a mask) or s1_pre=FILE (an image from before).",
+            "flood by occurrence=FILE (JRC, percent), reference=FILE (a mask) or s1_pre=FILE (an image from before); "
+            "dem=FILE (metres) excludes ground where no flood can be.",
             show_default=False,
         ),
     ],

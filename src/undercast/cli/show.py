@@ -52,13 +52,38 @@ def _show_product(folder: Path, json_out: bool) -> None:
     near = percent(summary["near_unseen_share"])
     model = summary["model"]
     lines = [
+        *_parts(summary),
         f"{near} of the answered pixels lie within the network's reach of ground that was not seen",
         f"taken {summary['acquired'] or 'on a date that is not known'}; mapped by {model['name']} {model['version']}",
         *(f"note: {note}" for note in summary["notes"]),
     ]
     for text in lines:
         console.print(escape(text), highlight=False)
+    typer.echo(f"check it with: undercast verify {folder}")
     typer.echo(str(folder / QUICKLOOK))
+
+
+def _parts(summary: dict[str, Any]) -> list[str]:
+    """A line for each other part that a product has; those of earlier versions have fewer."""
+    from undercast.product.summary import square_km
+
+    lines = []
+    if expected := summary.get("expected_area_m2"):
+        each = ", ".join(f"{name} {square_km(area)}" for name, area in expected.items())
+        called = f"; called water {square_km(summary['water_area_m2'])}" if "water_area_m2" in summary else ""
+        lines.append(f"expected from the probabilities: {each}{called}")
+    for key, area in summary.get("overruled_area_m2", {}).items():
+        lines.append(f"called before it was set to {key.replace('_', ' ')}: {square_km(area)}")
+    if polygons := summary.get("polygons"):
+        each = ", ".join(f"{count} {layer.replace('_', ' ')}" for layer, count in polygons["layers"].items())
+        left = sum(polygons["left_out"].values())
+        lines.append(f"polygons: {each}; {left} below {square_km(polygons['minimum_area_m2'])} left out")
+    if areas := summary.get("areas"):
+        lines.append(f"areas.csv: {areas['units']} units of {areas['file']}")
+    if domain := summary.get("domain"):
+        why = f" ({domain['why']})" if "why" in domain else ""
+        lines.append(f"training domain: {domain['verdict']}{why}")
+    return lines
 
 
 def _show_model(name: str, json_out: bool) -> None:

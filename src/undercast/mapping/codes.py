@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import closing
 from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +11,19 @@ from numpy.typing import NDArray
 from undercast.mapping.config import ReferenceConfig
 from undercast.mapping.job import Job
 from undercast.predict import AnsweredBlock, OpenVinoPredictor, answer_scene
-from undercast.product.codes import encode, tell_apart
+from undercast.product.codes import encode, overrule, tell_apart
 from undercast.signature import Signature
 
 
-def coded_blocks(
-    job: Job, predictor: OpenVinoPredictor
-) -> Generator[tuple[AnsweredBlock, NDArray[np.uint8]], None, None]:
+class CodedBlock(NamedTuple):
+    """A block, its codes ``[h, w]`` uint8, and the classes ``[h, w]`` that it had where the answer did not count."""
+
+    block: AnsweredBlock
+    codes: NDArray[np.uint8]
+    called: NDArray[np.uint8]
+
+
+def coded_blocks(job: Job, predictor: OpenVinoPredictor) -> Generator[CodedBlock, None, None]:
     """The scene's blocks and their codes, flood told apart from other water where the scene has what it takes."""
     signature, config = predictor.signature, job.config
     also = [role for role in ("occurrence", "reference") if role in job.scene.images]
@@ -25,10 +32,11 @@ def coded_blocks(
         closing(_before(job, predictor)) as earlier,
     ):
         for block, before in zip(blocks, earlier, strict=False):
-            codes = encode(block.probabilities, signature.task, signature.threshold, config.codes)
+            called = encode(block.probabilities, signature.task, signature.threshold, config.codes)
             if before or also:
-                codes = tell_apart(codes, *_reference(block, before, signature, config.reference))
-            yield block, codes
+                called = tell_apart(called, *_reference(block, before, signature, config.reference))
+            excluded = job.relief.of(block.window) if job.relief else (None, None)
+            yield CodedBlock(block, overrule(called, job.guard.outside(block.images), *excluded), called)
 
 
 def _before(job: Job, predictor: OpenVinoPredictor) -> Generator[AnsweredBlock | None, None, None]:

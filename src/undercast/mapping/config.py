@@ -5,11 +5,13 @@ from typing import Any
 from pydantic import Field
 
 from undercast.config import Settings
+from undercast.mapping.domain import DomainConfig
 from undercast.predict import MapperConfig
 from undercast.product.areas import AreasConfig
 from undercast.product.codes import CodeConfig
 from undercast.product.polygons import PolygonConfig
 from undercast.product.summary import VerdictConfig
+from undercast.raster.exclusion import TerrainConfig
 
 
 class ReferenceConfig(Settings):
@@ -26,6 +28,8 @@ class MapConfig(Settings):
     mapper: MapperConfig = Field(default=MapperConfig(), description="how the work is cut")
     codes: CodeConfig = Field(default=CodeConfig(), description="when a pixel is called a class")
     reference: ReferenceConfig = Field(default=ReferenceConfig(), description="what counts as permanent water")
+    terrain: TerrainConfig = Field(default=TerrainConfig(), description="role dem: where the relief excludes flood")
+    domain: DomainConfig = Field(default=DomainConfig(), description="when input is outside the model's training")
     verdict: VerdictConfig = Field(default=VerdictConfig(), description="when a scene is called flooded")
     polygons: PolygonConfig = Field(default=PolygonConfig(), description="how classes become polygons")
     areas: AreasConfig = Field(default=AreasConfig(), description="how areas by unit are counted")

@@ -6,6 +6,8 @@ from typing import Any
 
 from undercast.mapping.job import Job
 from undercast.product.areas import split_layer, write_areas
+from undercast.product.codes import FLOOD as FLOODED
+from undercast.product.codes import PERMANENT, WATER
 from undercast.product.polygons import PolygonCount, Source, write_polygons
 from undercast.product.quicklook import Preview, draw_quicklook
 from undercast.product.record import crs_name, describe_inputs, versions, write_json
@@ -54,6 +56,14 @@ def _summary(job: Job, counted: Counted, polygons: PolygonCount) -> dict[str, An
     body: dict[str, Any] = {"task": signature.task.name, "scene": scene.name}
     is_flood = signature.task.name == FLOOD.name
     body |= summarise(counted.tally, job.config.verdict, reference=bool(job.references), flood=is_flood)
+    expected = counted.tally.expected()
+    body["expected_area_m2"] = {
+        label.name: round(expected.get(label.value, 0.0), 1) for label in signature.task.classes[1:]
+    }
+    if is_flood:
+        areas = counted.tally.areas()
+        body["water_area_m2"] = round(sum(areas[value] for value in (PERMANENT, FLOODED, WATER)), 1)
+    body["domain"] = job.guard.found
     body["polygons"] = {
         "minimum_area_m2": job.config.polygons.minimum_area,
         "layers": polygons.layers,
@@ -67,7 +77,7 @@ def _summary(job: Job, counted: Counted, polygons: PolygonCount) -> dict[str, An
         "crs": crs_name(scene.grid),
         "shape": list(scene.shape),
         "model": {"name": job.model.name, "version": signature.version, "precision": job.precision},
-        "notes": scene.notes,
+        "notes": [*scene.notes, *job.guard.notes],
     }
 
 

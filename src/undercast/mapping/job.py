@@ -5,13 +5,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from undercast.bands import OCCURRENCE, Modality
+from undercast.bands import DEM, OCCURRENCE, Modality
 from undercast.mapping.config import MapConfig
+from undercast.mapping.domain import Guard
 from undercast.model import ModelFolder
 from undercast.product.areas import Units, read_units, split_layer
 from undercast.product.codes import Entry, entries_of
 from undercast.product.record import digest
 from undercast.raster.backscatter import RadarUnit
+from undercast.raster.exclusion import TerrainMask
 from undercast.raster.scene import Scene
 from undercast.signature import Signature
 from undercast.task import FLOOD
@@ -24,8 +26,9 @@ REFERENCE = Modality(instrument="reference water", bands=("water",), unit="perce
 class Job:
     """One scene to map.
 
-    ``unit`` and ``nodata`` are what the user declared; ``areas`` is the file of ``units`` as it was given; ``digests``
-    are the sha256 of every file that goes in, by path, being computed meanwhile.
+    ``unit`` and ``nodata`` are what the user declared; ``areas`` is the file of ``units`` as it was given; ``guard``
+    holds the scene against the model's training; ``relief`` tells what terrain rules out, where an elevation was given;
+    ``digests`` are the sha256 of every file that goes in, by path, being computed meanwhile.
     """
 
     scene: Scene
@@ -36,6 +39,8 @@ class Job:
     nodata: float | None
     areas: str | None
     units: Units | None
+    guard: Guard
+    relief: TerrainMask | None
     digests: Mapping[str, Future[str | None]]
 
     @property
@@ -69,7 +74,7 @@ def open_job(
     """Open everything; closed again on leaving.
 
     Raises:
-        InputError: an input or the layer of ``areas`` cannot be used.
+        InputError: an input or the layer of ``areas`` cannot be used, or the scene is refused as outside the training.
     """
     signature = model.signature
     vector = split_layer(areas) if areas else None
@@ -82,14 +87,23 @@ def open_job(
         paths += [vector[0]] if vector else []
         digests = {path: hashing.submit(digest, path) for path in dict.fromkeys(paths)}
         try:
-            yield Job(scene, model, precision, config, unit, nodata, areas, units, digests)
+            guard = Guard.of(scene, signature, config.domain)
+            relief = _relief(scene, config) if signature.task.name == FLOOD.name else None
+            yield Job(scene, model, precision, config, unit, nodata, areas, units, guard, relief, digests)
         finally:
             hashing.shutdown(cancel_futures=True)
 
 
 def roles_of(signature: Signature) -> dict[str, Modality]:
-    """What may be given: what the model takes, and for flood what tells it apart from other water."""
+    """What may be given: what the model takes; for flood also what tells it from other water, and the relief."""
     if signature.task.name != FLOOD.name:
         return dict(signature.inputs)
     before = {f"{role}_pre": modality for role, modality in signature.inputs.items()}
-    return dict(signature.inputs) | before | {"occurrence": OCCURRENCE, "reference": REFERENCE}
+    return {"dem": DEM, "occurrence": OCCURRENCE, "reference": REFERENCE} | before | dict(signature.inputs)
+
+
+def _relief(scene: Scene, config: MapConfig) -> TerrainMask | None:
+    """What the terrain rules out; None where no elevation was given."""
+    if "dem" not in scene.images:
+        return None
+    return TerrainMask(scene.grid, lambda window: scene.read(window, ["dem"])["dem"][0], config.terrain)

@@ -39,11 +39,11 @@ def map_scene(
     ``inputs`` are as in :meth:`undercast.raster.Scene.open`, ``unit`` declares that of radar images, ``nodata``
     overrides what the files declare. Flood is told apart from other water by any of the roles ``occurrence`` (how often
     there is water, percent), ``reference`` (a mask) and the model's own with ``_pre`` (an image from before, mapped
-    too); where all of these see nothing, water is not told apart. ``areas`` is a vector file, or ``FILE:LAYER``, for
-    whose polygons areas are counted.
+    too); where all of these see nothing, water is not told apart. The role ``dem`` excludes ground where no flood can
+    be. ``areas`` is a vector file, or ``FILE:LAYER``, for whose polygons areas are counted.
 
     Raises:
-        InputError: an input cannot be used.
+        InputError: an input cannot be used, or is outside the model's training and the settings refuse that.
         ModelError: the model folder is incomplete or does not fit the input.
         ProductError: ``out`` exists, or cannot be written.
     """
@@ -74,10 +74,10 @@ def write_layers(folder: Path, job: Job, progress: Progress | None = None) -> Co
     try:
         # closed here and not when the garbage is collected: no thread may read a scene that is being closed
         with closing(coded_blocks(job, predictor)) as blocks:
-            for block, codes in blocks:
+            for block, codes, called in blocks:
                 classes.write(block.window, codes)
                 likelihood.write(block.window, to_percent(block.probabilities))
-                counted.tally.add(block.window, codes, block.near_unseen)
+                counted.tally.add(block.window, codes, block.near_unseen, called, block.probabilities)
                 counted.preview.add(block.window, block.images[shown][0])
                 done += block.window.height * block.window.width
                 if progress:

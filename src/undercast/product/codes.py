@@ -13,6 +13,7 @@ from undercast.config import Settings
 from undercast.task import NODATA, Task
 
 DRY, PERMANENT, FLOOD, WATER, UNCERTAIN = 0, 1, 2, 3, 4
+TERRAIN, HIDDEN, OUTSIDE = 250, 251, 252
 
 
 class Entry(NamedTuple):
@@ -38,9 +39,9 @@ FLOOD_ENTRIES = (
     Entry(UNCERTAIN, "uncertain", "uncertain", "#b58bd1"),
 )
 NO_ANSWER_ENTRIES = (
-    Entry(250, "excluded_terrain", "excluded: terrain", "#8c7b6b"),
-    Entry(251, "layover_shadow", "layover or shadow", "#6b5f57"),
-    Entry(252, "outside_domain", "outside the training domain", "#c2b280"),
+    Entry(TERRAIN, "excluded_terrain", "excluded: terrain", "#8c7b6b"),
+    Entry(HIDDEN, "layover_shadow", "layover or shadow", "#6b5f57"),
+    Entry(OUTSIDE, "outside_domain", "outside the training domain", "#c2b280"),
     Entry(253, "cloud", "cloud", "#ffffff"),
     Entry(NODATA, "not_observed", "not observed", "#262626"),
 )
@@ -88,6 +89,25 @@ def tell_apart(codes: NDArray[np.uint8], reference: NDArray[np.bool_], known: ND
     """Flood codes ``[h, w]`` with water (3) told apart where a reference is ``known``: 1 where it is water, else 2."""
     water = (codes == WATER) & known
     return np.where(water, np.where(reference, PERMANENT, FLOOD), codes).astype(np.uint8)
+
+
+def overrule(
+    codes: NDArray[np.uint8],
+    outside: NDArray[np.bool_],
+    terrain: NDArray[np.bool_] | None = None,
+    hidden: NDArray[np.bool_] | None = None,
+) -> NDArray[np.uint8]:
+    """Codes ``[h, w]`` where the answer does not count, each mask ``[h, w]``: 252, over it 250, over both 251.
+
+    Terrain that holds no flood water leaves permanent water as it is: there a reference and the image agree.
+    """
+    observed, permanent = codes != NODATA, codes == PERMANENT
+    codes = np.where(outside & observed, np.uint8(OUTSIDE), codes)
+    if terrain is not None:
+        codes[terrain & observed & ~permanent] = TERRAIN
+    if hidden is not None:
+        codes[hidden & observed] = HIDDEN
+    return codes
 
 
 def to_percent(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:

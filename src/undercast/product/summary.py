@@ -1,6 +1,7 @@
 """What a map says in numbers: area by class, how much was observed, and a verdict."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -10,13 +11,22 @@ from pydantic import Field
 
 from undercast.config import Settings
 from undercast.product.area import PixelArea
-from undercast.product.codes import FLOOD, PERMANENT, UNCERTAIN, WATER, Entry
+from undercast.product.codes import FLOOD, HIDDEN, OUTSIDE, PERMANENT, TERRAIN, UNCERTAIN, WATER, Entry
 from undercast.raster.windows import Window
+from undercast.task import NODATA
 
 Verdict = Literal["flood", "water detected", "none detected", "cannot tell"]
 
 CELL = 512
 """Columns counted together; within one cell of a row every pixel is taken to cover the same ground."""
+
+PARTS = 65536
+"""Parts of a pixel that probabilities are summed in."""
+OVERRULED = {
+    TERRAIN: "is excluded as too steep or too high above the drainage",
+    HIDDEN: "lies in layover or shadow",
+    OUTSIDE: "is outside the training domain of the model",
+}
 
 
 class VerdictConfig(Settings):
@@ -37,19 +47,52 @@ class Tally:
         self._shape = int(grid.shape[0]), int(grid.shape[1])
         cells = -(-self._shape[1] // CELL)
         self._counts = {entry.value: np.zeros((self._shape[0], cells), np.int32) for entry in entries}
+        self._overruled: dict[int, NDArray[np.int32]] = {}
+        self._expected: dict[int, NDArray[np.int64]] = {}
         self._near_unseen = 0
 
-    def add(self, window: Window, codes: NDArray[np.uint8], near_unseen: NDArray[np.bool_]) -> None:
-        """Count a block: ``codes`` and ``near_unseen`` ``[h, w]`` cover ``window``."""
-        rows = slice(window.row, window.row + window.height)
+    def add(
+        self,
+        window: Window,
+        codes: NDArray[np.uint8],
+        near_unseen: NDArray[np.bool_],
+        called: NDArray[np.uint8] | None = None,
+        probabilities: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Count a block that covers ``window``: ``codes`` and ``near_unseen`` ``[h, w]``.
+
+        ``called`` ``[h, w]`` are the classes before any was overruled, ``probabilities`` ``[K, h, w]`` what the network
+        answered.
+        """
         for value, counts in self._counts.items():
             present = codes == value
             if not present.any():
                 continue
-            for cell in range(window.col // CELL, -(-(window.col + window.width) // CELL)):
-                first, last = max(cell * CELL - window.col, 0), min((cell + 1) * CELL - window.col, window.width)
-                counts[rows, cell] += np.count_nonzero(present[:, first:last], axis=1).astype(np.int32)
-        self._near_unseen += int(np.count_nonzero(near_unseen))
+            self._count(counts, window, present)
+            if called is not None and TERRAIN <= value < NODATA and (lost := present & self._event(called)).any():
+                self._count(self._overruled.setdefault(value, np.zeros_like(counts)), window, lost)
+        if probabilities is not None:
+            answered = codes < TERRAIN
+            for number in range(1, len(probabilities)):
+                # whole parts of a pixel, so that the sum does not depend on the order
+                parts = np.rint(np.where(answered, probabilities[number], 0) * np.float32(PARTS))
+                sums = self._expected.setdefault(number, np.zeros(next(iter(self._counts.values())).shape, np.int64))
+                self._count(sums, window, parts)
+        self._near_unseen += int(np.count_nonzero(near_unseen & (codes < TERRAIN)))
+
+    def _count(self, sums: NDArray[Any], window: Window, values: NDArray[Any]) -> None:
+        """Add ``values`` ``[h, w]``, bool or whole numbers, to the rows and cells of ``sums`` that they lie in."""
+        rows = slice(window.row, window.row + window.height)
+        for cell in range(window.col // CELL, -(-(window.col + window.width) // CELL)):
+            first, last = max(cell * CELL - window.col, 0), min((cell + 1) * CELL - window.col, window.width)
+            part = values[:, first:last]
+            total = np.count_nonzero(part, axis=1) if part.dtype == np.bool_ else part.sum(axis=1, dtype=np.float64)
+            sums[rows, cell] += total.astype(sums.dtype)
+
+    def _event(self, called: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Where a class is called that the map is made to find: water, or any class but the first."""
+        last = WATER if any(entry.key == "flood" for entry in self.entries) else TERRAIN - 1
+        return (called > 0) & (called <= last)
 
     @property
     def pixels(self) -> dict[int, int]:
@@ -63,10 +106,21 @@ class Tally:
 
     def areas(self) -> dict[int, float]:
         """Square metres on the ellipsoid by code."""
+        return self._on_ground(self._counts)
+
+    def overruled(self) -> dict[int, float]:
+        """Square metres that were called water, or any class but the first, before the code said otherwise; by code."""
+        return self._on_ground(self._overruled)
+
+    def expected(self) -> dict[int, float]:
+        """Square metres to be expected of each class but the first: the sum of its probabilities where answered."""
+        return {number: area / PARTS for number, area in self._on_ground(self._expected).items()}
+
+    def _on_ground(self, tables: Mapping[int, NDArray[Any]]) -> dict[int, float]:
         first = np.arange(next(iter(self._counts.values())).shape[1]) * CELL
         centres = (first + np.minimum(first + CELL, self._shape[1])) / 2
         area = PixelArea(self._grid)(np.arange(self._shape[0]) + 0.5, centres)
-        return {value: math.fsum((counts * area).ravel()) for value, counts in self._counts.items()}
+        return {value: math.fsum((counts * area).ravel()) for value, counts in tables.items()}
 
 
 def summarise(tally: Tally, config: VerdictConfig, *, reference: bool, flood: bool) -> dict[str, Any]:
@@ -80,13 +134,27 @@ def summarise(tally: Tally, config: VerdictConfig, *, reference: bool, flood: bo
     answered = sum(count for value, count in pixels.items() if value < 250)
     share = observed / whole if answered else 0.0
     body: dict[str, Any] = {}
+    overruled = {value: area for value, area in tally.overruled().items() if area}
     if flood:
-        body |= _verdict(areas, share, observed, config, reference)
+        possible = whole - areas[TERRAIN]
+        able = observed / possible if answered and possible > 0 else 0.0
+        seen = f"{percent(share)} of the scene was observed"
+        if areas[TERRAIN]:
+            seen += f", the relief excludes {percent(areas[TERRAIN] / whole)}"
+        body |= _verdict(areas, able, observed, config, reference, seen)
+        body["sentence"] += "".join(
+            f" Water was seen on {square_km(area)} more that {OVERRULED[value]}."
+            for value, area in overruled.items()
+            if area >= config.minimum_area
+        )
     body |= {
         "observed_share": round(share, 6),
         "scene_area_m2": round(whole, 1),
         "observed_area_m2": round(observed, 1),
         "area_m2": {entry.key: round(areas[entry.value], 1) for entry in tally.entries},
+        "overruled_area_m2": {
+            entry.key: round(overruled[entry.value], 1) for entry in tally.entries if entry.value in overruled
+        },
         "pixels": {entry.key: pixels[entry.value] for entry in tally.entries},
         "near_unseen_pixels": tally.near_unseen,
         "near_unseen_share": round(tally.near_unseen / answered, 6) if answered else 0.0,
@@ -95,19 +163,19 @@ def summarise(tally: Tally, config: VerdictConfig, *, reference: bool, flood: bo
 
 
 def _verdict(
-    areas: dict[int, float], share: float, observed: float, config: VerdictConfig, reference: bool
+    areas: dict[int, float], able: float, observed: float, config: VerdictConfig, reference: bool, seen: str
 ) -> dict[str, str]:
-    seen = f"{percent(share)} of the scene was observed"
+    """``able`` is the share observed of the ground that the relief leaves: what it rules out needs no observing."""
     word = "flood" if reference else "water"
     least = config.minimum_area
     verdict: Verdict
-    if share > 0 and areas[FLOOD] >= least:
+    if able > 0 and areas[FLOOD] >= least:
         verdict = "flood"
         sentence = f"Flood on {square_km(areas[FLOOD])}, {percent(areas[FLOOD] / observed)} of the ground seen; {seen}."
-    elif share > 0 and areas[WATER] >= least:
+    elif able > 0 and areas[WATER] >= least:
         verdict = "water detected"
         sentence = f"Water on {square_km(areas[WATER])}, {percent(areas[WATER] / observed)} of the ground seen; {seen}."
-    elif share < config.minimum_observed:
+    elif able < config.minimum_observed:
         verdict = "cannot tell"
         sentence = f"Nothing can be said of {word} here: {seen}."
     else:
