@@ -1,17 +1,21 @@
 """What the pixels of a scene are called: a network's answer, and what else is known of the ground."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from itertools import repeat
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from undercast.mapping.config import ReferenceConfig
 from undercast.mapping.job import Job
+from undercast.mapping.result import BlockResult
 from undercast.predict import AnsweredBlock, OpenVinoPredictor, answer_scene
-from undercast.product.codes import encode, overrule, tell_apart
+from undercast.product.codes import encode, overrule, tell_apart, to_percent
+from undercast.product.quicklook import Preview
+from undercast.product.summary import Tally
+from undercast.raster.windows import Window
 from undercast.signature import Signature
 
 
@@ -23,13 +27,33 @@ class CodedBlock(NamedTuple):
     called: NDArray[np.uint8]
 
 
-def coded_blocks(job: Job, predictor: OpenVinoPredictor) -> Generator[CodedBlock, None, None]:
+def answered_blocks(
+    job: Job, predictor: OpenVinoPredictor, windows: Sequence[Window] | None = None
+) -> Generator[BlockResult, None, None]:
+    """What each block of the scene contributes to its map; those of ``windows``, or all, in order."""
+    tally, preview = Tally(job.scene.grid, job.entries), Preview(job.scene.shape)
+    shown = next(iter(job.signature.inputs))
+    with closing(coded_blocks(job, predictor, windows)) as blocks:
+        for block, codes, called in blocks:
+            counts = tally.counts(block.window, codes, block.near_unseen, called, block.probabilities)
+            arrays = {"codes": codes, "likelihood": to_percent(block.probabilities)}
+            arrays |= _named("tally", counts) | _named("preview", preview.sums(block.window, block.images[shown][0]))
+            yield BlockResult(block.window, arrays)
+
+
+def _named(name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{name}.{key}": array for key, array in arrays.items()}
+
+
+def coded_blocks(
+    job: Job, predictor: OpenVinoPredictor, windows: Sequence[Window] | None = None
+) -> Generator[CodedBlock, None, None]:
     """The scene's blocks and their codes, flood told apart from other water where the scene has what it takes."""
     signature, config = predictor.signature, job.config
     also = [role for role in ("occurrence", "reference") if role in job.scene.images]
     with (
-        closing(answer_scene(job.scene, predictor, config.mapper, also=also)) as blocks,
-        closing(_before(job, predictor)) as earlier,
+        closing(answer_scene(job.scene, predictor, config.mapper, also=also, windows=windows)) as blocks,
+        closing(_before(job, predictor, windows)) as earlier,
     ):
         for block, before in zip(blocks, earlier, strict=False):
             called = encode(block.probabilities, signature.task, signature.threshold, config.codes)
@@ -39,11 +63,13 @@ def coded_blocks(job: Job, predictor: OpenVinoPredictor) -> Generator[CodedBlock
             yield CodedBlock(block, overrule(called, job.guard.outside(block.images), *excluded), called)
 
 
-def _before(job: Job, predictor: OpenVinoPredictor) -> Generator[AnsweredBlock | None, None, None]:
+def _before(
+    job: Job, predictor: OpenVinoPredictor, windows: Sequence[Window] | None
+) -> Generator[AnsweredBlock | None, None, None]:
     """The scene as it was before, block by block; None for each where no such image was given."""
     stand_in = {role: f"{role}_pre" for role in predictor.signature.inputs if f"{role}_pre" in job.scene.images}
     if stand_in:
-        yield from answer_scene(job.scene, predictor, job.config.mapper, stand_in=stand_in)
+        yield from answer_scene(job.scene, predictor, job.config.mapper, stand_in=stand_in, windows=windows)
     else:
         yield from repeat(None)
 

@@ -37,7 +37,7 @@ def finish_product(folder: Path, job: Job, counted: Counted) -> dict[str, Any]:
         write_areas(folder, job.units, job.entries, job.config.areas)
     summary = _summary(job, counted, polygons)
     write_json(summary, folder / SUMMARY)
-    write_json(_record(job, summary), folder / RECORD)
+    write_json(describe(job), folder / RECORD)
     _draw(folder, job, counted, summary)
     write_item(folder, job.entries)
     return summary
@@ -46,7 +46,7 @@ def finish_product(folder: Path, job: Job, counted: Counted) -> dict[str, Any]:
 def headline(summary: dict[str, Any]) -> str:
     """The verdict in a few words, with the area that it rests on."""
     verdict = str(summary.get("verdict") or f"{summary['task']} map")
-    area = summary["area_m2"].get({"flood": "flood", "water detected": "water"}.get(verdict, ""), 0.0)
+    area = summary["area_m2"].get({"flood": "flood", "flood or permanent water": "water"}.get(verdict, ""), 0.0)
     return verdict.capitalize() + (f": {square_km(area)}" if area else "")
 
 
@@ -76,16 +76,21 @@ def _summary(job: Job, counted: Counted, polygons: PolygonCount) -> dict[str, An
         "acquired": f"{scene.acquired:%Y-%m-%dT%H:%M:%SZ}" if scene.acquired else None,
         "crs": crs_name(scene.grid),
         "shape": list(scene.shape),
-        "model": {"name": job.model.name, "version": signature.version, "precision": job.precision},
+        "model": _model(job),
         "notes": [*scene.notes, *job.guard.notes],
     }
 
 
-def _record(job: Job, summary: dict[str, Any]) -> dict[str, Any]:
+def _model(job: Job) -> dict[str, Any]:
+    return {"name": job.model.name, "version": job.signature.version, "precision": job.precision}
+
+
+def describe(job: Job) -> dict[str, Any]:
+    """The run record: all that the product's bytes depend on. Waits for what goes in to be hashed."""
     scene, digests = job.scene, {path: future.result() for path, future in job.digests.items()}
     body = {
         "versions": versions(),
-        "model": summary["model"] | {"sha256": job.model.digest(job.precision), "threshold": job.signature.threshold},
+        "model": _model(job) | {"sha256": job.model.digest(job.precision), "threshold": job.signature.threshold},
         "inputs": describe_inputs(scene, digests),
         "parameters": job.config.recorded() | {"unit": job.unit, "nodata": job.nodata},
         "grid": {"crs": crs_name(scene.grid), "transform": list(scene.grid.affine)[:6], "shape": list(scene.shape)},

@@ -70,8 +70,9 @@ def open_job(
     nodata: float | None = None,
     precision: str = "fp32",
     areas: str | None = None,
+    hashed: bool = True,
 ) -> Generator[Job, None, None]:
-    """Open everything; closed again on leaving.
+    """Open everything; closed again on leaving. What goes in is not ``hashed`` where only blocks are asked for.
 
     Raises:
         InputError: an input or the layer of ``areas`` cannot be used, or the scene is refused as outside the training.
@@ -85,7 +86,7 @@ def open_job(
         units = read_units(vector[0], scene.grid, vector[1]) if vector else None
         paths = [item.header.path for image in scene.images.values() for item in image.bands]
         paths += [vector[0]] if vector else []
-        digests = {path: hashing.submit(digest, path) for path in dict.fromkeys(paths)}
+        digests = {path: hashing.submit(digest, path) for path in dict.fromkeys(paths if hashed else ())}
         try:
             guard = Guard.of(scene, signature, config.domain)
             relief = _relief(scene, config) if signature.task.name == FLOOD.name else None

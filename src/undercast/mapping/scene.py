@@ -1,20 +1,22 @@
 """One scene into one product folder."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from undercast.mapping.codes import coded_blocks
+from undercast.mapping.codes import answered_blocks
 from undercast.mapping.config import MapConfig
-from undercast.mapping.finish import Counted, finish_product
+from undercast.mapping.finish import Counted, describe, finish_product
 from undercast.mapping.job import Job, open_job
+from undercast.mapping.kept import KeptBlocks, fingerprint
+from undercast.mapping.result import BlockResult
 from undercast.model import ModelFolder
-from undercast.predict import OpenVinoPredictor
-from undercast.product.codes import to_percent
+from undercast.predict import OpenVinoPredictor, blocks_of
 from undercast.product.quicklook import Preview
 from undercast.product.summary import Tally
-from undercast.product.write import CLASSES, LIKELIHOOD, LayerWriter, ProductWriter
+from undercast.product.write import CLASSES, LIKELIHOOD, RECORD, SUMMARY, LayerWriter, ProductWriter
 from undercast.raster.backscatter import RadarUnit
 
 Progress = Callable[[int, int], None]
@@ -31,6 +33,8 @@ def map_scene(
     precision: str = "fp32",
     areas: str | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    cluster: Any = None,
     config: MapConfig | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -42,26 +46,67 @@ def map_scene(
     too); where all of these see nothing, water is not told apart. The role ``dem`` excludes ground where no flood can
     be. ``areas`` is a vector file, or ``FILE:LAYER``, for whose polygons areas are counted.
 
+    ``resume`` goes on from the blocks that a killed map of the same scene left, and takes a complete product of the
+    same scene as it is. ``cluster`` is a Dask client (:func:`undercast.mapping.cluster.connect`) whose workers answer
+    the blocks. Neither changes a byte.
+
     Raises:
         InputError: an input cannot be used, or is outside the model's training and the settings refuse that.
         ModelError: the model folder is incomplete or does not fit the input.
         ProductError: ``out`` exists, or cannot be written.
     """
     config = config or MapConfig()
-    with (
-        ProductWriter(out, overwrite=overwrite) as product,
-        open_job(inputs, model, config, unit=unit, nodata=nodata, precision=precision, areas=areas) as job,
-    ):
-        counted = write_layers(product.aside, job, progress)
-        return finish_product(product.aside, job, counted)
+    with open_job(inputs, model, config, unit=unit, nodata=nodata, precision=precision, areas=areas) as job:
+        if resume and (complete := _complete(out, job)):
+            return complete
+        with ProductWriter(out, overwrite=overwrite) as product:
+            with (
+                KeptBlocks(product.kept, fingerprint(describe(job)), resume=resume) as kept,
+                closing(_blocks(inputs, job, kept, cluster)) as blocks,
+            ):
+                counted = _write_layers(product.aside, job, blocks, progress)
+            return finish_product(product.aside, job, counted)
 
 
-def write_layers(folder: Path, job: Job, progress: Progress | None = None) -> Counted:
-    """Answer the scene block by block into ``class.tif`` and ``likelihood.tif``, counting as it goes."""
+def _complete(out: Path, job: Job) -> dict[str, Any] | None:
+    """The summary of a product that is there already, of the same inputs, model and settings; else None."""
+    if not (out / RECORD).is_file() or not (out / SUMMARY).is_file():
+        return None
+    if json.loads((out / RECORD).read_text("utf-8")) != json.loads(json.dumps(describe(job))):
+        return None
+    summary: dict[str, Any] = json.loads((out / SUMMARY).read_text("utf-8"))
+    return summary
+
+
+def _blocks(inputs: Sequence[str], job: Job, kept: KeptBlocks, cluster: Any) -> Generator[BlockResult, None, None]:
+    """The blocks of the scene, in order: those that are kept, and the others answered and kept."""
+    windows = blocks_of(job.scene, job.signature, job.config.mapper)
+    here = kept.windows
+    missing = [window for window in windows if window not in here]
+    if cluster:
+        from undercast.mapping.cluster import Request, blocks_from
+
+        answers = blocks_from(cluster, Request.of(inputs, job), missing)
+    else:
+        predictor = OpenVinoPredictor(job.model, job.precision, job.config.mapper.threads or None)
+        answers = answered_blocks(job, predictor, missing)
+    # closed here and not when the garbage is collected: no thread may read a scene that is being closed
+    with closing(answers):
+        for window in windows:
+            if window in here:
+                yield kept.get(window)
+            else:
+                block = next(answers)
+                kept.add(block)
+                yield block
+
+
+def _write_layers(
+    folder: Path, job: Job, blocks: Generator[BlockResult, None, None], progress: Progress | None
+) -> Counted:
+    """Write ``blocks`` into ``class.tif`` and ``likelihood.tif``, counting as they come."""
     scene, signature = job.scene, job.signature
-    predictor = OpenVinoPredictor(job.model, job.precision, job.config.mapper.threads or None)
     counted = Counted(Tally(scene.grid, job.entries), Preview(scene.shape))
-    shown = next(iter(signature.inputs))
     tags = {"UNDERCAST_MODEL": f"{signature.name} {signature.version}", "UNDERCAST_TASK": signature.task.name}
     classes = LayerWriter(
         folder / CLASSES, scene.grid, description="class", overviews="mode", entries=job.entries, tags=tags
@@ -72,16 +117,14 @@ def write_layers(folder: Path, job: Job, progress: Progress | None = None) -> Co
     )
     whole, done = scene.shape[0] * scene.shape[1], 0
     try:
-        # closed here and not when the garbage is collected: no thread may read a scene that is being closed
-        with closing(coded_blocks(job, predictor)) as blocks:
-            for block, codes, called in blocks:
-                classes.write(block.window, codes)
-                likelihood.write(block.window, to_percent(block.probabilities))
-                counted.tally.add(block.window, codes, block.near_unseen, called, block.probabilities)
-                counted.preview.add(block.window, block.images[shown][0])
-                done += block.window.height * block.window.width
-                if progress:
-                    progress(done, whole)
+        for block in blocks:
+            classes.write(block.window, block.arrays["codes"])
+            likelihood.write(block.window, block.arrays["likelihood"])
+            counted.tally.put(block.window, block.part("tally"))
+            counted.preview.put(block.window, block.part("preview"))
+            done += block.window.height * block.window.width
+            if progress:
+                progress(done, whole)
         classes.finish()
         likelihood.finish()
     finally:

@@ -15,7 +15,7 @@ from undercast.product.codes import FLOOD, HIDDEN, OUTSIDE, PERMANENT, TERRAIN, 
 from undercast.raster.windows import Window
 from undercast.task import NODATA
 
-Verdict = Literal["flood", "water detected", "none detected", "cannot tell"]
+Verdict = Literal["flood", "flood or permanent water", "none detected", "cannot tell"]
 
 CELL = 512
 """Columns counted together; within one cell of a row every pixel is taken to cover the same ground."""
@@ -47,8 +47,8 @@ class Tally:
         self._shape = int(grid.shape[0]), int(grid.shape[1])
         cells = -(-self._shape[1] // CELL)
         self._counts = {entry.value: np.zeros((self._shape[0], cells), np.int32) for entry in entries}
-        self._overruled: dict[int, NDArray[np.int32]] = {}
-        self._expected: dict[int, NDArray[np.int64]] = {}
+        self._overruled: dict[int, NDArray[Any]] = {}
+        self._expected: dict[int, NDArray[Any]] = {}
         self._near_unseen = 0
 
     def add(
@@ -64,30 +64,45 @@ class Tally:
         ``called`` ``[h, w]`` are the classes before any was overruled, ``probabilities`` ``[K, h, w]`` what the network
         answered.
         """
-        for value, counts in self._counts.items():
+        self.put(window, self.counts(window, codes, near_unseen, called, probabilities))
+
+    def counts(
+        self,
+        window: Window,
+        codes: NDArray[np.uint8],
+        near_unseen: NDArray[np.bool_],
+        called: NDArray[np.uint8] | None = None,
+        probabilities: NDArray[np.float32] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """What a block adds, whole numbers by name of table and code; see :meth:`add`. Changes nothing."""
+        found: dict[str, NDArray[Any]] = {"near_unseen": np.array([np.count_nonzero(near_unseen & (codes < TERRAIN))])}
+        for value in self._counts:
             present = codes == value
             if not present.any():
                 continue
-            self._count(counts, window, present)
+            found[f"pixels.{value}"] = _by_cell(window, present)
             if called is not None and TERRAIN <= value < NODATA and (lost := present & self._event(called)).any():
-                self._count(self._overruled.setdefault(value, np.zeros_like(counts)), window, lost)
+                found[f"overruled.{value}"] = _by_cell(window, lost)
         if probabilities is not None:
             answered = codes < TERRAIN
             for number in range(1, len(probabilities)):
                 # whole parts of a pixel, so that the sum does not depend on the order
                 parts = np.rint(np.where(answered, probabilities[number], 0) * np.float32(PARTS))
-                sums = self._expected.setdefault(number, np.zeros(next(iter(self._counts.values())).shape, np.int64))
-                self._count(sums, window, parts)
-        self._near_unseen += int(np.count_nonzero(near_unseen & (codes < TERRAIN)))
+                found[f"expected.{number}"] = _by_cell(window, parts)
+        return found
 
-    def _count(self, sums: NDArray[Any], window: Window, values: NDArray[Any]) -> None:
-        """Add ``values`` ``[h, w]``, bool or whole numbers, to the rows and cells of ``sums`` that they lie in."""
-        rows = slice(window.row, window.row + window.height)
-        for cell in range(window.col // CELL, -(-(window.col + window.width) // CELL)):
-            first, last = max(cell * CELL - window.col, 0), min((cell + 1) * CELL - window.col, window.width)
-            part = values[:, first:last]
-            total = np.count_nonzero(part, axis=1) if part.dtype == np.bool_ else part.sum(axis=1, dtype=np.float64)
-            sums[rows, cell] += total.astype(sums.dtype)
+    def put(self, window: Window, counts: Mapping[str, NDArray[Any]]) -> None:
+        """Add what :meth:`counts` gave for ``window``."""
+        tables = {"pixels": self._counts, "overruled": self._overruled, "expected": self._expected}
+        shape = next(iter(self._counts.values())).shape
+        for name, found in counts.items():
+            table, _, key = name.partition(".")
+            if not key:
+                self._near_unseen += int(found.sum())
+                continue
+            sums = tables[table].setdefault(int(key), np.zeros(shape, found.dtype))
+            height, cells = found.shape
+            sums[window.row : window.row + height, window.col // CELL : window.col // CELL + cells] += found
 
     def _event(self, called: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Where a class is called that the map is made to find: water, or any class but the first."""
@@ -121,6 +136,18 @@ class Tally:
         centres = (first + np.minimum(first + CELL, self._shape[1])) / 2
         area = PixelArea(self._grid)(np.arange(self._shape[0]) + 0.5, centres)
         return {value: math.fsum((counts * area).ravel()) for value, counts in tables.items()}
+
+
+def _by_cell(window: Window, values: NDArray[Any]) -> NDArray[Any]:
+    """Sums ``[h, cells]`` of ``values`` ``[h, w]``, bool or whole numbers, over the cells that the window touches."""
+    totals = []
+    for cell in range(window.col // CELL, -(-(window.col + window.width) // CELL)):
+        part = values[:, max(cell * CELL - window.col, 0) : (cell + 1) * CELL - window.col]
+        if part.dtype == np.bool_:
+            totals.append(np.count_nonzero(part, axis=1).astype(np.int32))
+        else:
+            totals.append(part.sum(axis=1, dtype=np.float64).astype(np.int64))
+    return np.stack(totals, axis=1)
 
 
 def summarise(tally: Tally, config: VerdictConfig, *, reference: bool, flood: bool) -> dict[str, Any]:
@@ -173,7 +200,7 @@ def _verdict(
         verdict = "flood"
         sentence = f"Flood on {square_km(areas[FLOOD])}, {percent(areas[FLOOD] / observed)} of the ground seen; {seen}."
     elif able > 0 and areas[WATER] >= least:
-        verdict = "water detected"
+        verdict = "flood or permanent water"
         sentence = f"Water on {square_km(areas[WATER])}, {percent(areas[WATER] / observed)} of the ground seen; {seen}."
     elif able < config.minimum_observed:
         verdict = "cannot tell"
