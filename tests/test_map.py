@@ -60,7 +60,7 @@ def test_a_scene_becomes_a_product(tmp_path, tiny_model, write_scene):
     assert (codes[lake & ~unseen] == 3).mean() > 0.99
     assert (codes[160:, 210:] == 0).mean() > 0.99
     assert summary["pixels"]["not_observed"] == 200
-    assert summary["verdict"] == "water detected"
+    assert summary["verdict"] == "flood or permanent water"
     assert "not told apart from permanent water" in summary["sentence"]
 
 
@@ -171,7 +171,7 @@ def test_the_command_line(tmp_path, tiny_model, write_scene):
     arguments = ["map", write_scene(backscatter(60, 60)), "-m", str(tiny_model.path), "-o", str(out), "--json"]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["verdict"] == "water detected"
+    assert json.loads(result.stdout)["verdict"] == "flood or permanent water"
     shown = CliRunner().invoke(app, ["show", str(out)])
     assert shown.exit_code == 0
     assert "quicklook.png" in shown.stdout.replace("\n", "")

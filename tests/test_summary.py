@@ -127,9 +127,9 @@ def test_codes_of_other_tasks_are_their_classes():
     [
         (0, 0, "none detected"),
         (99, 0, "none detected"),
-        (100, 0, "water detected"),
+        (100, 0, "flood or permanent water"),
         (99, 6000, "cannot tell"),
-        (100, 6000, "water detected"),
+        (100, 6000, "flood or permanent water"),
         (0, 10_000, "cannot tell"),
         (0, 4000, "none detected"),
     ],
