@@ -1,0 +1,146 @@
+"""Many scenes, one product folder each; a scene that cannot be mapped never stops the others.
+
+What a folder holds: every folder in it with rasters is a scene, all of its rasters together; rasters that lie in it
+directly are one scene for each name, when the words for bands and roles are taken out of it (``a_VV.tif``, ``a_VH.tif``
+and ``a_dem.tif`` are the scene ``a``). A raster whose name holds the word of a role that the model does not need
+(``dem``, ``occurrence``, ``reference``, ``s1_pre``) is that role. Names that begin with a dot are passed over.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from undercast.errors import InputError, UndercastError
+from undercast.mapping.job import roles_of
+from undercast.product.write import RECORD
+from undercast.raster.inputs import POLARISATIONS
+from undercast.signature import Signature
+
+RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".nc")
+
+
+@dataclass(frozen=True)
+class FoundScene:
+    """A scene of a batch: its name, which its product takes too, and its inputs as they would be typed."""
+
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SceneState:
+    """What became of a scene; ``error`` is one line where it failed, ``summary`` that of its product elsewhere."""
+
+    scene: str
+    state: Literal["done", "complete already", "failed"]
+    product: str | None = None
+    error: str | None = None
+    summary: dict[str, Any] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The state without what it has no value for."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+def find_scenes(folders: Sequence[str | Path], signature: Signature) -> list[FoundScene]:
+    """The scenes of ``folders``, by the rule above, in order of name.
+
+    Raises:
+        InputError: a folder holds no raster, or two scenes would have one name.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for folder in map(Path, folders):
+        scenes = _in_folder(folder, signature)
+        if not scenes:
+            raise InputError(f"{folder}: holds no scene; give a folder of rasters ({', '.join(RASTERS)}) or of folders")
+        for name, inputs in scenes.items():
+            if name in found:
+                raise InputError(f"{folder}: two scenes are called {name}, and so would be their products; rename one")
+            found[name] = inputs
+    return [FoundScene(name, inputs) for name, inputs in sorted(found.items())]
+
+
+def map_scenes(
+    scenes: Iterable[FoundScene],
+    out: Path,
+    map_one: Callable[[FoundScene, Path], dict[str, Any]],
+    told: Callable[[SceneState], None] | None = None,
+) -> list[SceneState]:
+    """Map each scene into a folder of its name under ``out``, and say what became of each; ``told`` hears it at once.
+
+    ``map_one`` maps a scene into a folder and answers its summary; a product that it leaves as it was is "complete
+    already".
+    """
+    states = []
+    for scene in scenes:
+        target = out / scene.name
+        before = _stamp(target)
+        try:
+            summary = map_one(scene, target)
+            state: Literal["done", "complete already"] = "complete already" if before == _stamp(target) else "done"
+            states.append(SceneState(scene.name, state, str(target), None, summary))
+        except UndercastError as error:
+            states.append(SceneState(scene.name, "failed", error=str(error)))
+        except Exception as error:
+            # a bug met by one scene in a hundred must not cost the other ninety-nine
+            states.append(SceneState(scene.name, "failed", error=f"{type(error).__name__}: {error}; this is a bug"))
+        if told:
+            told(states[-1])
+    return states
+
+
+def _stamp(product: Path) -> tuple[int, int] | None:
+    """What is new where a product was replaced."""
+    try:
+        found = (product / RECORD).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _in_folder(folder: Path, signature: Signature) -> dict[str, tuple[str, ...]]:
+    optional = [role for role in roles_of(signature) if role not in signature.inputs]
+    scenes: dict[str, list[Path]] = {}
+    inside: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.name.startswith(".") and (rasters := _rasters(path)):
+            inside[path.name] = rasters
+    for path in _rasters(folder):
+        scenes.setdefault(_scene_name(path.stem, optional), []).append(path)
+    if twice := sorted(scenes.keys() & inside.keys()):
+        raise InputError(f"{folder}: holds both a folder {twice[0]} and rasters of that name; move the rasters into it")
+    return {name: tuple(_input(path, optional) for path in paths) for name, paths in (scenes | inside).items()}
+
+
+def _rasters(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix.lower() in RASTERS and not path.name.startswith(".")
+    )
+
+
+def _input(path: Path, optional: Sequence[str]) -> str:
+    role = _role(path.stem, optional)
+    return f"{role}={path}" if role else str(path)
+
+
+def _role(stem: str, optional: Sequence[str]) -> str | None:
+    words = f"_{_words(stem)}_"
+    return next((role for role in sorted(optional, key=len, reverse=True) if f"_{role}_" in words), None)
+
+
+def _scene_name(stem: str, optional: Sequence[str]) -> str:
+    """``stem`` less the words for a band and for a role; all of it where nothing else is left."""
+    role = _role(stem, optional)
+    words = [*POLARISATIONS, *([role.replace("_", "[-_. ]")] if role else [])]
+    rest = stem
+    for word in words:
+        rest = re.sub(rf"(?i)(^|[-_. ]){word}(?=$|[-_. ])", "", rest)
+    return rest.strip("-_. ") or stem
+
+
+def _words(stem: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_")
