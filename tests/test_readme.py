@@ -28,6 +28,7 @@ def test_law_14_every_command_in_the_readme_runs(tmp_path: Path, monkeypatch: py
     scene = next((tmp_path / "scenes").glob("scene-*"))
     (scene / "s1.tif").rename("sentinel1.tif")
     (scene / "occurrence.tif").rename("water-occurrence.tif")
+    (scene / "dem.tif").rename("dem.tif")
     told = commands()
     assert len(told) >= 6
     for words in told:
