@@ -40,9 +40,15 @@ def test_a_scene_becomes_a_product(tmp_path, tiny_model, write_scene):
     summary = map_scene([path], tiny_model, tmp_path / "out")
 
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
-        "class.tif", "class.tif.aux.xml", "item.json", "likelihood.tif", "polygons.gpkg", "quicklook.png", "record.json",
+        "class.tif",
+        "class.tif.aux.xml",
+        "item.json",
+        "likelihood.tif",
+        "polygons.gpkg",
+        "quicklook.png",
+        "record.json",
         "summary.json",
-    ]  # fmt: skip
+    ]
     assert read_json(tmp_path / "out/summary.json") == summary
     with rasterio.open(path) as source, rasterio.open(tmp_path / "out/class.tif") as classes:
         assert (classes.crs, classes.transform, classes.shape) == (source.crs, source.transform, source.shape)

@@ -73,8 +73,9 @@ def answer_scene(
 ) -> Generator[AnsweredBlock, None, None]:
     """Answer every pixel of ``scene`` where all bands were seen, block by block in order, row by row.
 
-    ``windows`` are the blocks wanted, of those that :func:`blocks_of` lists; all if not given. ``stand_in`` gives the model another image for a role (``{"s1": "s1_pre"}``: as it was before); ``also`` are roles
-    that the model does not take and that come with the blocks.
+    ``windows`` are the blocks wanted, of those that :func:`blocks_of` lists; all if not given. ``stand_in`` gives the
+    model another image for a role (``{"s1": "s1_pre"}``: as it was before); ``also`` are roles that the model does not
+    take and that come with the blocks.
 
     Raises:
         ModelError: the model does not answer on the input's grid, or does not answer numbers.
