@@ -225,6 +225,9 @@ def test_a_scene_outside_is_flagged_or_refused_or_let_be(tmp_path, trained, writ
     summary = map_scene([path], trained, tmp_path / "off", unit="dB", config=off)
     assert summary["domain"]["verdict"] == "not checked"
     assert summary["pixels"]["outside_domain"] == 0
+    unseen = write_scene(np.full_like(image, np.nan), "unseen.tif")
+    with Scene.open([unseen], {"s1": S1}) as scene:
+        assert Guard.of(scene, trained.signature, refuse.domain).found["why"].startswith("nothing was seen")
 
 
 def test_a_scene_that_shows_little_is_looked_at_more_closely(trained, write_scene):

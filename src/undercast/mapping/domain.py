@@ -77,8 +77,10 @@ class Guard:
                     notes.append(_sentence(f"{role} {band}", seen, known[band], image.modality.unit))
         if notes and config.policy == "refuse":
             raise InputError(f"{scene.name}: {notes[0]}; map it all the same with --set domain.policy=flag")
-        verdict = "outside" if notes else "inside" if bands else "not checked"
-        return cls({"verdict": verdict, "bands": bands}, tuple(notes), _limits(signature, config.beyond))
+        limits = _limits(signature, config.beyond)
+        if not bands:
+            return cls({"verdict": "not checked", "why": "nothing was seen where it was looked at"}, (), limits)
+        return cls({"verdict": "outside" if notes else "inside", "bands": bands}, tuple(notes), limits)
 
     def outside(self, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Where any band of a block, ``[C, h, w]`` by role, is beyond the limits: ``[h, w]`` bool."""
