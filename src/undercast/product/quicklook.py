@@ -124,10 +124,10 @@ def _layout(
     """
     if ratio < 0.62:
         wide, high = 11.0, max(11.0 * ratio, 0.7)
-        return (wide, high), ((0.3, high + 1.25), (0.3, 0.85)), (wide + 0.6, 2 * high + 2.55)
+        return (wide, high), ((0.3, high + 1.35), (0.3, 0.95)), (wide + 0.6, 2 * high + 2.65)
     high = min(6.2 * ratio, 9.0)
     wide = max(high / ratio, 1.0)
-    return (wide, high), ((0.3, 0.85), (wide + 0.5, 0.85)), (max(2 * wide + 0.8, 9.0), high + 2.15)
+    return (wide, high), ((0.3, 0.95), (wide + 0.5, 0.95)), (max(2 * wide + 0.8, 9.0), high + 2.25)
 
 
 def _grey(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -194,8 +194,10 @@ def _legend(
         for entry in present
     ]
     full_width, full_height = figure.get_size_inches()
+    # As many to a row as the sheet is wide for; the longest name needs about two and a half inches.
+    columns = max(3, min(len(handles), int(full_width / 2.4)))
     figure.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0.22 / full_width, 0.34 / full_height), ncols=4,
+        handles=handles, loc="upper left", bbox_to_anchor=(0.22 / full_width, 0.84 / full_height), ncols=columns,
         frameon=False, fontsize=10, handlelength=1.2, handleheight=1.0, columnspacing=1.8, borderpad=0.2,
     )  # fmt: skip
     figure.text(0.3 / full_width, 0.16 / full_height, credit, fontsize=8, color=FAINT)
