@@ -6,14 +6,20 @@ import signal
 from contextlib import closing
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from conftest import backscatter
 from undercast.errors import ConfigError, ModelError
 from undercast.mapping import MapConfig, map_scene
 from undercast.mapping.cluster import Request, blocks_from, connect
+from undercast.mapping.codes import answered_blocks
 from undercast.mapping.job import open_job
-from undercast.predict import MapperConfig
+from undercast.predict import MapperConfig, OpenVinoPredictor
+from undercast.product.quicklook import Preview
+from undercast.product.summary import Tally
 from undercast.raster.inputs import parse_request
 from undercast.raster.windows import Window
 
@@ -38,7 +44,38 @@ def cluster():
         yield cluster
 
 
-def test_same_bytes_as_one_process_though_a_worker_is_killed(tmp_path, tiny_model, write_scene, cluster):
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.tuples(st.integers(1, 150), st.integers(1, 150)), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3),
+    st.integers(0, 150),
+)  # fmt: skip
+def test_law_04_a_map_does_not_depend_on_how_the_work_was_cut(
+    tiny_model, write_scene, shape, block, threads, ahead, hole
+):
+    image = backscatter(*shape)
+    image[:, : hole // 2, hole // 3 : hole] = np.nan
+    path = write_scene(image)
+    plain = assembled(path, tiny_model, MapperConfig(tile=64, threads=1, ahead=1))
+    cut = assembled(path, tiny_model, MapperConfig(tile=64, block=block, threads=threads, ahead=ahead))
+    assert plain.keys() == cut.keys()
+    assert all(np.array_equal(plain[name], cut[name]) for name in plain)
+
+
+def assembled(path, model, mapper):
+    """All that a map takes from its blocks, put together: pixels, areas and the preview."""
+    with open_job([path], model, MapConfig(mapper=mapper), hashed=False) as job:
+        tally, preview = Tally(job.scene.grid, job.entries), Preview(job.scene.shape)
+        layers = {name: np.full(job.scene.shape, 99, np.uint8) for name in ("codes", "likelihood")}
+        for block in answered_blocks(job, OpenVinoPredictor(model, threads=mapper.threads)):
+            for name, layer in layers.items():
+                layer[block.window.slices()] = block.arrays[name]
+            tally.put(block.window, block.part("tally"))
+            preview.put(block.window, block.part("preview"))
+    numbers = {"areas": list(tally.areas().values()), "expected": list(tally.expected().values())}
+    return layers | numbers | {"near": tally.near_unseen, "preview": np.nan_to_num(preview.image(), nan=-99)}
+
+
+def test_law_04_workers_give_the_bytes_of_one_process_though_one_is_killed(tmp_path, tiny_model, write_scene, cluster):
     path = write_scene(backscatter(330, 330))
     map_scene([path], tiny_model, tmp_path / "one", config=CONFIG)
     killed = []

@@ -119,7 +119,7 @@ def test_a_killed_map_goes_on_where_it_was(tmp_path, tiny_model, write_scene, mo
     assert sorted(item.name for item in tmp_path.iterdir()) == ["out", "scene.tif", "whole"]
 
 
-def test_killed_at_random_moments(tmp_path, tiny_model, write_scene):
+def test_law_07_killed_at_any_moment_nothing_looks_finished(tmp_path, tiny_model, write_scene):
     path = write_scene(backscatter(150, 170))
     begun = time.monotonic()
     child = start(path, tiny_model.path, tmp_path / "whole", 0)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,9 @@ def _write_layers(
             done += block.window.height * block.window.width
             if progress:
                 progress(done, whole)
-        classes.finish()
-        likelihood.finish()
+        with ThreadPoolExecutor(2, "finish") as finishing:
+            for finished in [finishing.submit(layer.finish) for layer in (classes, likelihood)]:
+                finished.result()
     finally:
         classes.abandon()
         likelihood.abandon()
