@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,10 @@ def commands() -> list[list[str]]:
 def test_law_14_every_command_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    simulate(tmp_path / "scenes", FLOOD.name, 1, 200, 11)
-    scene = next((tmp_path / "scenes").glob("scene-*"))
+    simulate(tmp_path / "made", FLOOD.name, 1, 200, 11)
+    scene = next((tmp_path / "made").glob("scene-*"))
+    (tmp_path / "scenes").mkdir()
+    shutil.copy(scene / "s1.tif", tmp_path / "scenes/monday.tif")
     (scene / "s1.tif").rename("sentinel1.tif")
     (scene / "occurrence.tif").rename("water-occurrence.tif")
     (scene / "dem.tif").rename("dem.tif")
