@@ -3,8 +3,8 @@
     python benchmarks/whole_scene.py --work DIR --model MODEL [--rows 25000 --cols 16700] [--compress zstd]
 
 The scene is a mosaic of one simulated piece, turned over and repeated: two bands, float32 in dB, tiled by 512. It is
-made once and kept in ``--work``. Three arms, each in a process of its own: ``map`` is what ``undercast map`` does, to
-the finished product; ``read floor`` reads the same windows and drops them; ``inference floor`` infers as many tiles of
+made once and kept in ``--work``. Three arms, each in a process of its own: ``undercast`` is what ``undercast map`` does, to
+the finished product; ``read-floor`` reads the same windows and drops them; ``inference-floor`` infers as many tiles of
 the same size from memory, on as many threads. The same again at half the rows shows whether memory grows.
 """
 
@@ -29,7 +29,7 @@ from undercast.raster.scene import Scene
 from undercast.simulate import simulate_scene
 
 PIECE, TILE = 1280, 512
-ARMS = ("read floor", "inference floor", "map")
+ARMS = ("read-floor", "inference-floor", "undercast")
 
 
 def make_scene(work: Path, rows: int, cols: int, compress: str) -> Path:
@@ -101,10 +101,10 @@ def run_alone(arm: str, path: Path, model: str) -> dict[str, float]:
 def report_arm(arm: str, path: Path, model: str) -> None:
     """Time an arm and print what came out; runs in the process started for it."""
     before, processor = time.perf_counter(), time.process_time()
-    if arm == "map":
+    if arm == "undercast":
         map_it(path, model, path.parent / "product")
     else:
-        {"read floor": read_it, "inference floor": infer_it}[arm](path, model)
+        {"read-floor": read_it, "inference-floor": infer_it}[arm](path, model)
     found = {"seconds": time.perf_counter() - before, "processor_seconds": time.process_time() - processor}
     print(json.dumps(found | {"peak_mb": peak_memory()}))
 
@@ -124,9 +124,9 @@ def measure(path: Path, model: str, rows: int, cols: int, compress: str) -> list
         found["mpx_per_s"] = rows * cols / 1e6 / found["seconds"]
         print(f"{setting:24s} {arm:16s}", {name: round(value, 2) for name, value in found.items()}, flush=True)
         results += [Result(arm, setting, metric, value) for metric, value in found.items()]
-    ratio = seconds["map"] / max(seconds["read floor"], seconds["inference floor"])
+    ratio = seconds["undercast"] / max(seconds["read-floor"], seconds["inference-floor"])
     print(f"{setting:24s} map / larger floor: {ratio:.2f}", flush=True)
-    return [*results, Result("map", setting, "over_larger_floor", ratio)]
+    return [*results, Result("undercast", setting, "over_larger_floor", ratio)]
 
 
 def main() -> None:
@@ -146,7 +146,7 @@ def main() -> None:
         path = make_scene(options.work, rows, options.cols, options.compress)
         results += measure(path, options.model, rows, options.cols, options.compress)
     if not options.no_record:
-        print(record("whole-scene", results))
+        print(record("map-speed", results))
     return None
 
 
