@@ -3,9 +3,9 @@
     python benchmarks/whole_scene.py --work DIR --model MODEL [--rows 25000 --cols 16700] [--compress zstd]
 
 The scene is a mosaic of one simulated piece, turned over and repeated: two bands, float32 in dB, tiled by 512. It is
-made once and kept in ``--work``. Three arms, each in a process of its own: ``undercast`` is what ``undercast map`` does, to
-the finished product; ``read-floor`` reads the same windows and drops them; ``inference-floor`` infers as many tiles of
-the same size from memory, on as many threads. The same again at half the rows shows whether memory grows.
+made once and kept in ``--work``. Three arms, each in a process of its own: ``undercast`` is what ``undercast map``
+does, to the finished product; ``read-floor`` reads the same windows and drops them; ``inference-floor`` infers as many
+tiles of the same size from memory, on as many threads. The same again at half the rows shows whether memory grows.
 """
 
 import argparse
