@@ -1,5 +1,6 @@
 """The rest of a product, from its layers: polygons, areas by unit, numbers, record, picture and catalogue item."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,32 +14,42 @@ from undercast.product.quicklook import Preview, draw_quicklook
 from undercast.product.record import crs_name, describe_inputs, versions, write_json
 from undercast.product.stac import write_item
 from undercast.product.summary import Tally, percent, square_km, summarise
-from undercast.product.write import CLASSES, QUICKLOOK, RECORD, SUMMARY
+from undercast.product.write import CLASSES, QUICKLOOK, RECORD, SUMMARY, LayerWriter
 from undercast.task import FLOOD
 
 
 @dataclass(frozen=True)
-class Counted:
-    """What was counted and kept of a scene while its blocks went by."""
+class Layers:
+    """The layers of a scene, written and not yet cloud-optimised, and what was counted while its blocks went by."""
 
+    classes: LayerWriter
+    likelihood: LayerWriter
     tally: Tally
     preview: Preview
 
 
-def finish_product(folder: Path, job: Job, counted: Counted) -> dict[str, Any]:
-    """Add to ``folder``, whose layers are complete, everything else, and return the summary.
+def finish_product(folder: Path, job: Job, layers: Layers) -> dict[str, Any]:
+    """Make ``layers`` cloud-optimised, add everything else to ``folder``, and return the summary.
 
     Raises:
-        ProductError: a file cannot be written.
+        ProductError: a file cannot be written, or does not read back as it was written.
     """
-    stamp = job.scene.acquired
-    polygons = write_polygons(folder, job.entries, _sources(job), job.config.polygons, stamp=stamp)
+    stamp, writers = job.scene.acquired, (layers.classes, layers.likelihood)
+    # GDAL makes the layers cloud-optimised without the interpreter, which traces polygons meanwhile.
+    with ThreadPoolExecutor(2, "finish") as finishing:
+        finished = [finishing.submit(layer.finish) for layer in writers]
+        working = layers.classes.working, layers.likelihood.working
+        polygons = write_polygons(folder, job.entries, _sources(job), job.config.polygons, stamp=stamp, layers=working)
+        for layer in finished:
+            layer.result()
+    for writer in writers:
+        writer.discard()
     if job.units:
         write_areas(folder, job.units, job.entries, job.config.areas)
-    summary = _summary(job, counted, polygons)
+    summary = _summary(job, layers, polygons)
     write_json(summary, folder / SUMMARY)
     write_json(describe(job), folder / RECORD)
-    _draw(folder, job, counted, summary)
+    _draw(folder, job, layers, summary)
     write_item(folder, job.entries)
     return summary
 
@@ -50,18 +61,18 @@ def headline(summary: dict[str, Any]) -> str:
     return verdict.capitalize() + (f": {square_km(area)}" if area else "")
 
 
-def _summary(job: Job, counted: Counted, polygons: PolygonCount) -> dict[str, Any]:
+def _summary(job: Job, layers: Layers, polygons: PolygonCount) -> dict[str, Any]:
     scene, signature = job.scene, job.signature
     keys = {entry.value: entry.key for entry in job.entries}
     body: dict[str, Any] = {"task": signature.task.name, "scene": scene.name}
     is_flood = signature.task.name == FLOOD.name
-    body |= summarise(counted.tally, job.config.verdict, reference=bool(job.references), flood=is_flood)
-    expected = counted.tally.expected()
+    body |= summarise(layers.tally, job.config.verdict, reference=bool(job.references), flood=is_flood)
+    expected = layers.tally.expected()
     body["expected_area_m2"] = {
         label.name: round(expected.get(label.value, 0.0), 1) for label in signature.task.classes[1:]
     }
     if is_flood:
-        areas = counted.tally.areas()
+        areas = layers.tally.areas()
         body["water_area_m2"] = round(sum(areas[value] for value in (PERMANENT, FLOODED, WATER)), 1)
     body["domain"] = job.guard.found
     body["polygons"] = {
@@ -114,16 +125,16 @@ def _sources(job: Job) -> list[Source]:
     return sources
 
 
-def _draw(folder: Path, job: Job, counted: Counted, summary: dict[str, Any]) -> None:
+def _draw(folder: Path, job: Job, layers: Layers, summary: dict[str, Any]) -> None:
     scene = job.scene
     shown = next(iter(scene.images.values()))
     draw_quicklook(
         folder / QUICKLOOK,
         class_map=folder / CLASSES,
-        preview=counted.preview,
+        preview=layers.preview,
         grid=scene.grid,
         entries=job.entries,
-        areas=counted.tally.areas(),
+        areas=layers.tally.areas(),
         title=headline(summary),
         scene=summary["scene"],
         band=f"{shown.modality.instrument} {shown.bands[0].band} ({shown.modality.unit})",

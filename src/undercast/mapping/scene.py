@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from undercast.mapping.codes import answered_blocks
 from undercast.mapping.config import MapConfig
-from undercast.mapping.finish import Counted, describe, finish_product
+from undercast.mapping.finish import Layers, describe, finish_product
 from undercast.mapping.job import Job, open_job
 from undercast.mapping.kept import KeptBlocks, fingerprint
 from undercast.mapping.result import BlockResult
@@ -65,8 +64,8 @@ def map_scene(
                 KeptBlocks(product.kept, fingerprint(describe(job)), resume=resume) as kept,
                 closing(_blocks(inputs, job, kept, cluster)) as blocks,
             ):
-                counted = _write_layers(product.aside, job, blocks, progress)
-            return finish_product(product.aside, job, counted)
+                layers = _write_layers(product.aside, job, blocks, progress)
+            return finish_product(product.aside, job, layers)
 
 
 def _complete(out: Path, job: Job) -> dict[str, Any] | None:
@@ -104,10 +103,9 @@ def _blocks(inputs: Sequence[str], job: Job, kept: KeptBlocks, cluster: Any) -> 
 
 def _write_layers(
     folder: Path, job: Job, blocks: Generator[BlockResult, None, None], progress: Progress | None
-) -> Counted:
-    """Write ``blocks`` into ``class.tif`` and ``likelihood.tif``, counting as they come."""
+) -> Layers:
+    """Write ``blocks`` into the working files of ``class.tif`` and ``likelihood.tif``, counting as they come."""
     scene, signature = job.scene, job.signature
-    counted = Counted(Tally(scene.grid, job.entries), Preview(scene.shape))
     tags = {"UNDERCAST_MODEL": f"{signature.name} {signature.version}", "UNDERCAST_TASK": signature.task.name}
     classes = LayerWriter(
         folder / CLASSES, scene.grid, description="class", overviews="mode", entries=job.entries, tags=tags
@@ -116,20 +114,20 @@ def _write_layers(
     likelihood = LayerWriter(
         folder / LIKELIHOOD, scene.grid, description=f"likelihood of {what}, %", overviews="average", tags=tags
     )
+    layers = Layers(classes, likelihood, Tally(scene.grid, job.entries), Preview(scene.shape))
     whole, done = scene.shape[0] * scene.shape[1], 0
     try:
         for block in blocks:
             classes.write(block.window, block.arrays["codes"])
             likelihood.write(block.window, block.arrays["likelihood"])
-            counted.tally.put(block.window, block.part("tally"))
-            counted.preview.put(block.window, block.part("preview"))
+            layers.tally.put(block.window, block.part("tally"))
+            layers.preview.put(block.window, block.part("preview"))
             done += block.window.height * block.window.width
             if progress:
                 progress(done, whole)
-        with ThreadPoolExecutor(2, "finish") as finishing:
-            for finished in [finishing.submit(layer.finish) for layer in (classes, likelihood)]:
-                finished.result()
+        classes.close()
+        likelihood.close()
     finally:
         classes.abandon()
         likelihood.abandon()
-    return counted
+    return layers

@@ -76,8 +76,11 @@ def write_polygons(
     sources: Sequence[Source] = (),
     config: PolygonConfig | None = None,
     stamp: datetime | None = None,
+    layers: tuple[Path, Path] | None = None,
 ) -> PolygonCount:
     """Write ``polygons.gpkg`` of the product in ``folder`` from its ``class.tif`` and ``likelihood.tif``.
+
+    ``layers`` are rasters that hold the same as these two, where they are not there yet.
 
     ``observed_event`` and ``excluded`` have ``class``, ``name``, ``pixels``, ``area_m2`` on the ellipsoid and
     ``touches_edge`` (the raster's edge or ground not observed: it may go on there); ``observed_event`` also
@@ -91,13 +94,14 @@ def write_polygons(
     config = config or PolygonConfig()
     path = folder / POLYGONS
     path.unlink(missing_ok=True)
+    codes, likelihood = layers or (folder / CLASSES, folder / LIKELIHOOD)
     with (
         explained(path),
         rasterio.Env(GDAL_CACHEMAX=CACHE),
-        open_raster(str(folder / CLASSES)) as classes,
-        open_raster(str(folder / LIKELIHOOD)) as other,
+        open_raster(str(codes)) as classes,
+        open_raster(str(likelihood)) as other,
     ):
-        grid = Header.of(classes, str(folder / CLASSES)).grid
+        grid = Header.of(classes, str(codes)).grid
         with _gdal_set(stamp), GeoPackage(path, grid, entries) as package:
             return _trace(_strips(classes, other, config.rows), grid, entries, sources, config, package)
 

@@ -119,10 +119,11 @@ class LayerWriter:
         self._overviews = overviews
         self._entries = entries
         self._sums = np.zeros(int(grid.shape[0]), np.int64)
-        self._working = path.with_name(f"{path.stem}.working.tif")
+        self.working = path.with_name(f"{path.stem}.working.tif")
+        """The layer as it is written, which may be read between :meth:`close` and :meth:`discard`."""
         height, width = int(grid.shape[0]), int(grid.shape[1])
         self._target: Any = rasterio.open(
-            self._working, "w", driver="GTiff", count=1, dtype="uint8", height=height, width=width,
+            self.working, "w", driver="GTiff", count=1, dtype="uint8", height=height, width=width,
             crs=str(grid.crs), transform=grid.affine, nodata=NODATA, bigtiff="IF_SAFER",
             tiled=True, blockxsize=BLOCK, blockysize=BLOCK,
         )  # fmt: skip
@@ -137,18 +138,21 @@ class LayerWriter:
         self._target.write(values, 1, window=area)
         self._sums[window.row : window.row + window.height] += values.sum(axis=1, dtype=np.uint32)
 
+    def close(self) -> None:
+        """Everything is written: the working file can be read."""
+        self._target.close()
+
     def finish(self) -> None:
         """Write the cloud-optimised file and read it back: it must hold what was written.
 
         Raises:
             ProductError: it does not.
         """
-        self._target.close()
+        self.close()
         rasterio.shutil.copy(
-            self._working, self.path, driver="COG", compress="DEFLATE", level=LEVEL, blocksize=BLOCK,
+            self.working, self.path, driver="COG", compress="DEFLATE", level=LEVEL, blocksize=BLOCK,
             overview_resampling=self._overviews, bigtiff="IF_SAFER", num_threads="ALL_CPUS",
         )  # fmt: skip
-        self._working.unlink()
         if self._entries:
             self.path.with_name(f"{self.path.name}.aux.xml").write_text(_names(self._entries), "utf-8")
         sums = np.zeros_like(self._sums)
@@ -159,6 +163,10 @@ class LayerWriter:
                 sums[rows] += source.read(1, window=area).sum(axis=1, dtype=np.uint32)
         if not np.array_equal(sums, self._sums):
             raise ProductError(f"{self.path.name}: does not read back as it was written; check the disk")
+
+    def discard(self) -> None:
+        """Remove the working file: the finished one has taken its place."""
+        self.working.unlink()
 
     def abandon(self) -> None:
         """Close the working file; whatever it could not write no longer matters."""
