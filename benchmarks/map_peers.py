@@ -1,6 +1,6 @@
 """A map beside what a user would pick instead: seconds and peak memory over one image, and what becomes of nodata.
 
-    python benchmarks/map_peers.py --work DIR [--size 4000] [--threads 2] [--rounds 3]
+    python benchmarks/map_peers.py --work DIR [--size 4000] [--threads 2] [--rounds 1]
 
 Every arm runs in a process and an environment of its own, which this script makes under ``--work`` and keeps:
 
@@ -133,8 +133,9 @@ def run_alone(arm: str, work: Path, image: Path, threads: int) -> dict[str, floa
     before = time.perf_counter()
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     told = json.loads(done.stdout.splitlines()[-1])
-    print(f"{arm:20s} {told['versions']}", file=sys.stderr)
-    return told["found"] | {"seconds_with_start": time.perf_counter() - before}
+    found = told["found"] | {"seconds_with_start": time.perf_counter() - before}
+    print(f"{arm:20s}", {metric: round(value, 2) for metric, value in found.items()}, told["versions"], file=sys.stderr)
+    return found
 
 
 def look(arm: str, work: Path, image: Path) -> dict[str, float]:
@@ -165,7 +166,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the environments, the image and the maps")
     parser.add_argument("--size", type=int, default=4000, help="rows and columns of the image")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3, help="every arm is run as often, in turn")
+    parser.add_argument("--rounds", type=int, default=1, help="every arm is run as often, in turn")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS)[1:], default=list(ARMS)[1:])
     parser.add_argument("--no-record", action="store_true", help="only print what came out")
     parser.add_argument("--arm", help=argparse.SUPPRESS)
