@@ -85,5 +85,35 @@ FLOOD = Task(
     classes=(ClassLabel(value=0, name="dry", color="#f3d9b8"), ClassLabel(value=1, name="water", color="#1f6fd6")),
 )
 
-TASKS: dict[str, Task] = {task.name: task for task in (FLOOD,)}
+CLOUDS = Task(
+    name="clouds",
+    classes=(
+        ClassLabel(value=0, name="clear", color="#7fae72"),
+        ClassLabel(value=1, name="cloud", color="#ffffff"),
+        ClassLabel(value=2, name="shadow", color="#3a3550"),
+    ),
+)
+
+# The six classes that WorldCover is brought down to in [Xu 2024]; what is none of them is no answer.
+LANDCOVER = Task(
+    name="landcover",
+    classes=(
+        ClassLabel(value=0, name="forest", color="#1f6b3a"),
+        ClassLabel(value=1, name="rangeland", color="#b8c76a"),
+        ClassLabel(value=2, name="agriculture", color="#e6b450"),
+        ClassLabel(value=3, name="urban", color="#c8403a"),
+        ClassLabel(value=4, name="barren", color="#b9a99a"),
+        ClassLabel(value=5, name="water", color="#1f6fd6"),
+    ),
+)
+
+LANDSLIDE = Task(
+    name="landslide",
+    classes=(
+        ClassLabel(value=0, name="no landslide", color="#cfd8c8"),
+        ClassLabel(value=1, name="landslide", color="#b3261e"),
+    ),
+)
+
+TASKS: dict[str, Task] = {task.name: task for task in (FLOOD, CLOUDS, LANDCOVER, LANDSLIDE)}
 """Tasks by the name they carry on the command line and in an index."""
