@@ -182,6 +182,7 @@ def test_simulated_chips_are_places_and_events_of_their_own():
 def test_a_spec_opens_simulated_chips(tmp_path):
     source = open_dataset("simulated:1000+20@32", roles=("s1",), cache=tmp_path)
     assert (len(source), source.index[0].key, source[0].shape) == (20, "simulated-00001000", (32, 32))
+    assert open_dataset("simulated:clouds:7+2@32")[0].targets.keys() == {"clouds"}
     for wrong in ("simulated:", "simulated:3", "simulated:3+x", "simulated:-1+3"):
         with pytest.raises(InputError, match="FIRST_SEED"):
             open_dataset(wrong)

@@ -12,7 +12,9 @@ from undercast.simulate import (
     simulate_chip,
     simulate_scene,
 )
+from undercast.simulate.ground import LANDCOVER_OF, Ground
 from undercast.simulate.scene import TARGETS, beyond
+from undercast.task import LANDCOVER, TASKS
 
 SIZES = [(1, 1), (1, 40), (37, 2), (33, 50), (96, 96)]
 SEEDS = range(24)
@@ -129,3 +131,28 @@ def test_bad_requests_are_named(arguments: dict[str, object]) -> None:
 def test_unknown_task_is_named() -> None:
     with pytest.raises(ConfigError, match="volcano"):
         draw_parameters(0, "volcano")
+
+
+@pytest.mark.parametrize("task", ["clouds", "landcover"])
+def test_other_tasks_are_the_same_ground(task: str) -> None:
+    flood, other = draw_parameters(5), draw_parameters(5, task)
+    assert other.model_copy(update={"sky": flood.sky}) == flood
+    chip = simulate_chip(5, 48, task, only=("s2", "cloud", "cover", task))
+    assert set(np.unique(chip.targets[task])) <= {label.value for label in TASKS[task].classes}
+
+
+def test_clouds_span_from_clear_to_overcast() -> None:
+    chips = [simulate_chip(seed, 48, "clouds", only=("clouds", "cloud")) for seed in range(60)]
+    assert all(np.array_equal(chip.targets["clouds"], chip.targets["cloud"]) for chip in chips)
+    cover = np.array([(chip.targets["clouds"] == 1).mean() for chip in chips])
+    assert (cover == 0).sum() >= 4
+    assert (cover > 0.9).sum() >= 4
+    assert ((cover > 0.1) & (cover < 0.9)).sum() >= 20
+    assert sum((chip.targets["clouds"] == 2).any() for chip in chips) >= 15
+
+
+def test_landcover_is_the_cover_in_six_classes() -> None:
+    chip = simulate_chip(8, 64, "landcover", only=("cover", "landcover"))
+    for ground in np.unique(chip.targets["cover"]):
+        here = np.unique(chip.targets["landcover"][chip.targets["cover"] == ground])
+        assert list(here) == [LANDCOVER.value_of(LANDCOVER_OF[Ground(ground)])]

@@ -27,7 +27,8 @@ def simulate(
 
     from undercast.cli.progress import track
     from undercast.errors import ConfigError
-    from undercast.simulate import draw_parameters, simulate_scene
+    from undercast.simulate import MODALITIES, draw_parameters, simulate_scene
+    from undercast.simulate.scene import TARGETS
     from undercast.task import TASKS
 
     if task not in TASKS:
@@ -38,7 +39,8 @@ def simulate(
     with track("simulating", count) as advance:
         for number in range(count):
             name = f"scene-{seed + number:08d}"
-            scene = simulate_scene(size, size, seed + number, parameters=draw_parameters(seed + number, task))
+            parameters = draw_parameters(seed + number, task)
+            scene = simulate_scene(size, size, seed + number, parameters=parameters, only=(*MODALITIES, *TARGETS, task))
             rows.append({"key": name, "event": name, "place": name, "split": "", **_write(scene, out, name)})
             advance(number + 1)
     _write_index(out, task, rows)

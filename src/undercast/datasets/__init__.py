@@ -24,7 +24,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], ChipSource]]] 
 def open_dataset(spec: str | Path, *, roles: tuple[str, ...] | None = None, cache: Path | None = None) -> ChipSource:
     """The chips at a path, or simulated ones: ``simulated:FIRST+COUNT``, ``simulated:FIRST+COUNT@SIZE``.
 
-    ``roles`` and ``cache`` are for simulated chips (see :class:`SimulatedChips`).
+    ``simulated:TASK:FIRST+COUNT`` are of another task than floods, ``clouds`` or ``landcover``, with the target of its
+    name. ``roles`` and ``cache`` are for simulated chips (see :class:`SimulatedChips`).
 
     Raises:
         InputError: there is no such path, no layout fits it, or the chips cannot be read.
@@ -41,8 +42,15 @@ def open_dataset(spec: str | Path, *, roles: tuple[str, ...] | None = None, cach
 
 
 def _simulated(spec: str, roles: tuple[str, ...] | None, cache: Path | None) -> SimulatedChips:
-    match = re.fullmatch(r"simulated:(\d+)\+(\d+)(?:@(\d+))?", spec)
+    match = re.fullmatch(r"simulated:(?:([a-z]+):)?(\d+)\+(\d+)(?:@(\d+))?", spec)
     if not match:
-        raise InputError(f"{spec}: write it as simulated:FIRST_SEED+COUNT or simulated:FIRST_SEED+COUNT@SIZE")
-    first, count, size = int(match[1]), int(match[2]), int(match[3] or 256)
-    return SimulatedChips(first, count, size, roles=roles or ("s1", "s2"), cache=cache)
+        raise InputError(
+            f"{spec}: write it as simulated:FIRST_SEED+COUNT or simulated:FIRST_SEED+COUNT@SIZE; the task before the "
+            "seed where it is not floods, as in simulated:clouds:0+10"
+        )
+    first, count, size, task = int(match[2]), int(match[3]), int(match[4] or 256), match[1] or "flood"
+    targets = ("flood", "flood_weak") if task == "flood" else (task,)
+    return SimulatedChips(first, count, size, task, roles or _ROLES.get(task, ("s1", "s2")), targets, cache)
+
+
+_ROLES = {"clouds": ("s2",), "landcover": ("s1", "s2", "s2_clear")}

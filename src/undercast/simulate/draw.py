@@ -22,10 +22,18 @@ LANDSCAPES: dict[str, float] = {
 """How often each archetype is drawn."""
 
 
+SIMULATED = ("flood", "clouds", "landcover")
+"""Tasks whose scenes are drawn here."""
+
+
 def draw_parameters(seed: int, task: str = "flood") -> SceneParameters:
-    """The parameters of scene ``seed``. Raises ConfigError where there is no simulation for ``task``."""
-    if task != "flood":
-        raise ConfigError(f"task '{task}' cannot be simulated; tasks that can: flood")
+    """The parameters of scene ``seed``; scenes of one seed differ between tasks in nothing but the sky.
+
+    Raises:
+        ConfigError: there is no simulation for ``task``.
+    """
+    if task not in SIMULATED:
+        raise ConfigError(f"task '{task}' cannot be simulated; tasks that can: {', '.join(SIMULATED)}")
     rng = generator(seed, "parameters")
     landscape = str(rng.choice(list(LANDSCAPES), p=np.array(list(LANDSCAPES.values())) / sum(LANDSCAPES.values())))
     radar = _radar(rng, landscape)
@@ -43,7 +51,7 @@ def draw_parameters(seed: int, task: str = "flood") -> SceneParameters:
         radar=radar,
         radar_pre=_before(rng, radar),
         optics=optics,
-        sky=_sky(rng),
+        sky=_sky(rng) if task != "clouds" else _clouded_sky(generator(seed, "clouds")),
     )
 
 
@@ -221,4 +229,18 @@ def _sky(rng: np.random.Generator) -> Sky:
         thickness=_log(rng, 2, 40),
         height=_log(rng, 400, 4000),
         cirrus=_often(rng, 0.35, _log(rng, 0.005, 0.4)),
+    )
+
+
+def _clouded_sky(rng: np.random.Generator) -> Sky:
+    """What a cloud mask must tell: from no cloud at all to overcast, and thin cloud as often as thick."""
+    kind = rng.random()
+    cover = 0.0 if kind < 0.12 else float(rng.uniform(0.9, 1)) if kind < 0.22 else float(rng.beta(0.9, 1.2))
+    return Sky(
+        cover=cover,
+        size=_log(rng, 8, 500),
+        exponent=float(rng.uniform(2.4, 3.8)),
+        thickness=_log(rng, 1.5, 40),
+        height=_log(rng, 300, 5000),
+        cirrus=_often(rng, 0.4, _log(rng, 0.005, 0.8)),
     )

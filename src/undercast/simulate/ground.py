@@ -117,6 +117,18 @@ CROPS = (
 )  # fmt: skip
 NATURAL = (Ground.SAND, Ground.ROCK, Ground.GRASS, Ground.SHRUB, Ground.FOREST, Ground.SALT)
 
+LANDCOVER_OF: dict[Ground, str] = {
+    **dict.fromkeys((Ground.FOREST,), "forest"),
+    **dict.fromkeys((Ground.SHRUB, Ground.GRASS), "rangeland"),
+    **dict.fromkeys(
+        (Ground.CROP, Ground.CEREAL, Ground.PLOUGHED, Ground.SOIL, Ground.ORCHARD, Ground.PADDY), "agriculture"
+    ),
+    **dict.fromkeys((Ground.TOWN, Ground.VILLAGE, Ground.INDUSTRY, Ground.ASPHALT), "urban"),
+    **dict.fromkeys((Ground.SAND, Ground.ROCK, Ground.SALT), "barren"),
+    **dict.fromkeys((Ground.WATER, Ground.WETLAND), "water"),
+}
+"""The class of :data:`~undercast.task.LANDCOVER` of each; wetland is water, as in WorldCover brought down to six."""
+
 
 def column(name: str) -> Array:
     """One number of every signature, indexed by class, float32 ``[classes]``."""

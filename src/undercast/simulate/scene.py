@@ -14,10 +14,11 @@ from undercast.simulate import optics, radar, sky
 from undercast.simulate.cover import Land, make_land
 from undercast.simulate.draw import draw_parameters
 from undercast.simulate.fields import Array, Shape, fractal, generator
-from undercast.simulate.ground import Ground
+from undercast.simulate.ground import LANDCOVER_OF, Ground
 from undercast.simulate.parameters import SceneParameters
 from undercast.simulate.terrain import PIXEL, Terrain, make_terrain, slope_of
 from undercast.simulate.water import Waters, emergent, label_of, make_water
+from undercast.task import LANDCOVER
 
 MODALITIES: dict[str, Modality] = {
     "s1": S1,
@@ -120,16 +121,17 @@ def simulate_scene(
     """The scene that ``seed`` and the size determine, bit for bit.
 
     ``parameters`` replaces those drawn from the seed; ``only`` names the roles and targets that are wanted (default
-    all), which changes none of them and saves the time of the others. Truth layers come with ``only`` of None.
+    all but those of :data:`TASK_TARGETS`), which changes none of them and saves the time of the others. Truth layers
+    come with ``only`` of None.
 
     Raises:
         ConfigError: a size below 1, or a name in ``only`` that no scene has.
     """
     if height < 1 or width < 1:
         raise ConfigError(f"a scene of {height} x {width} pixels cannot be; give a height and width of at least 1")
-    unknown = sorted(set(only or ()) - set(MODALITIES) - set(TARGETS))
+    unknown = sorted(set(only or ()) - set(MODALITIES) - set(TARGETS) - set(TASK_TARGETS))
     if unknown:
-        raise ConfigError(f"no scene has '{unknown[0]}'; known: {', '.join((*MODALITIES, *TARGETS))}")
+        raise ConfigError(f"no scene has '{unknown[0]}'; known: {', '.join((*MODALITIES, *TARGETS, *TASK_TARGETS))}")
     wanted = set(only) if only is not None else {*MODALITIES, *TARGETS}
     drawn = parameters if parameters is not None else draw_parameters(seed)
     world = _World((height, width), seed, drawn)
@@ -148,6 +150,9 @@ def simulate_scene(
 
 TARGETS = ("flood", "flood_event", "flood_weak", "cloud", "cover")
 """The targets of a scene."""
+
+TASK_TARGETS = ("clouds", "landcover")
+"""Targets by the name of their task, made of the ones above: ``clouds`` is ``cloud``, ``landcover`` the six classes."""
 
 
 def simulate_chip(seed: int, size: int = 256, task: str = "flood", only: Collection[str] | None = None) -> Chip:
@@ -187,11 +192,20 @@ def _targets(world: _World, wanted: set[str], images: dict[str, Array]) -> dict[
         targets["flood_weak"] = optics.weak_label(images["s2"])
         if "s2" not in wanted:
             del images["s2"]
-    if "cloud" in wanted:
-        targets["cloud"] = sky.cloud_class(world.clouds)
-    if "cover" in wanted:
-        targets["cover"] = np.where(world.waters.permanent, np.uint8(Ground.WATER), world.land.cover)
+    for name in ("cloud", "clouds"):
+        if name in wanted:
+            targets[name] = sky.cloud_class(world.clouds)
+    if {"cover", "landcover"} & wanted:
+        cover = np.where(world.waters.permanent, np.uint8(Ground.WATER), world.land.cover)
+        targets |= {"cover": cover} if "cover" in wanted else {}
+        targets |= {"landcover": _landcover(cover)} if "landcover" in wanted else {}
     return targets
+
+
+def _landcover(cover: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Classes of :data:`~undercast.task.LANDCOVER` of :class:`~.ground.Ground`."""
+    table = np.array([LANDCOVER.value_of(LANDCOVER_OF[ground]) for ground in Ground], np.uint8)
+    return table[cover]
 
 
 def _truth(world: _World) -> dict[str, NDArray[np.generic]]:
