@@ -136,7 +136,7 @@ def test_unknown_task_is_named() -> None:
 @pytest.mark.parametrize("task", ["clouds", "landcover"])
 def test_other_tasks_are_the_same_ground(task: str) -> None:
     flood, other = draw_parameters(5), draw_parameters(5, task)
-    assert other.model_copy(update={"sky": flood.sky}) == flood
+    assert other.model_copy(update={"sky": flood.sky, "optics": flood.optics}) == flood
     chip = simulate_chip(5, 48, task, only=("s2", "cloud", "cover", task))
     assert set(np.unique(chip.targets[task])) <= {label.value for label in TASKS[task].classes}
 
@@ -156,3 +156,18 @@ def test_landcover_is_the_cover_in_six_classes() -> None:
     for ground in np.unique(chip.targets["cover"]):
         here = np.unique(chip.targets["landcover"][chip.targets["cover"] == ground])
         assert list(here) == [LANDCOVER.value_of(LANDCOVER_OF[Ground(ground)])]
+
+
+def test_snow_is_bright_to_the_eye_and_dark_in_the_short_wave_infrared() -> None:
+    bare = draw_parameters(4)
+    clear = bare.model_copy(update={"sky": bare.sky.model_copy(update={"cover": 0.0, "cirrus": 0.0})})
+    views = [
+        simulate_scene(64, 64, 4, parameters=clear.model_copy(
+            update={"optics": clear.optics.model_copy(update={"snow": snow, "border": None})}
+        ), only=("s2",)).images["s2"]
+        for snow in (0.0, 0.5)
+    ]  # fmt: skip
+    changed = np.abs(views[1] - views[0])[3] > 0.02
+    assert 0.3 < changed.mean() < 0.6
+    assert (views[1] - views[0])[2][changed].mean() > 0.2
+    assert views[1][11][changed].mean() < views[0][11][changed].mean()

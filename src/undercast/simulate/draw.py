@@ -27,7 +27,7 @@ SIMULATED = ("flood", "clouds", "landcover")
 
 
 def draw_parameters(seed: int, task: str = "flood") -> SceneParameters:
-    """The parameters of scene ``seed``; scenes of one seed differ between tasks in nothing but the sky.
+    """The parameters of scene ``seed``; scenes of one seed differ between tasks in nothing but the sky and snow.
 
     Raises:
         ConfigError: there is no simulation for ``task``.
@@ -38,6 +38,7 @@ def draw_parameters(seed: int, task: str = "flood") -> SceneParameters:
     landscape = str(rng.choice(list(LANDSCAPES), p=np.array(list(LANDSCAPES.values())) / sum(LANDSCAPES.values())))
     radar = _radar(rng, landscape)
     optics = _optics(rng)
+    own = generator(seed, task)
     return SceneParameters(
         place=Place(
             landscape=landscape,
@@ -50,8 +51,10 @@ def draw_parameters(seed: int, task: str = "flood") -> SceneParameters:
         water=_water(rng, landscape),
         radar=radar,
         radar_pre=_before(rng, radar),
-        optics=optics,
-        sky=_sky(rng) if task != "clouds" else _clouded_sky(generator(seed, "clouds")),
+        optics=optics
+        if task != "clouds"
+        else optics.model_copy(update={"snow": _often(own, 0.12, own.beta(0.8, 0.8))}),
+        sky=_sky(rng) if task != "clouds" else _clouded_sky(own),
     )
 
 
@@ -242,5 +245,6 @@ def _clouded_sky(rng: np.random.Generator) -> Sky:
         exponent=float(rng.uniform(2.4, 3.8)),
         thickness=_log(rng, 1.5, 40),
         height=_log(rng, 300, 5000),
+        white=float(rng.uniform(0.55, 1.15)),
         cirrus=_often(rng, 0.4, _log(rng, 0.005, 0.8)),
     )

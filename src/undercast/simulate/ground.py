@@ -102,6 +102,8 @@ SPECTRA: dict[Ground, tuple[float, ...]] = {
 }
 MUD_WATER =          (.080, .100, .150, .180, .170, .120, .110, .085, .080, .070, 0, .015, .010)
 """Water thick with sediment."""
+SNOW =               (.900, .900, .890, .870, .860, .850, .840, .820, .790, .700, 0, .110, .080)
+"""Fresh snow: as bright as cloud where there is light to see, and dark in the short-wave infrared [Warren 1982]."""
 GREENING =           (-.01, -.015, .0, -.03, -.02, .03, .05, .06, .06, .06, 0, -.05, -.04)
 """What one unit of vigour adds to the reflectance of vegetation."""
 # fmt: on

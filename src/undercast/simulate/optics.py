@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from undercast.bands import S2_L1C
 from undercast.simulate.cover import Land
-from undercast.simulate.fields import Array
-from undercast.simulate.ground import GREENING, MUD_WATER, VEGETATED, Ground, column, spectra
+from undercast.simulate.fields import Array, level
+from undercast.simulate.ground import GREENING, MUD_WATER, SNOW, VEGETATED, Ground, column, spectra
 from undercast.simulate.parameters import Optics
 from undercast.simulate.sky import Clouds
 from undercast.simulate.terrain import Terrain, slope_of
@@ -31,8 +31,8 @@ PIXEL_OF = (6, 1, 1, 1, 2, 2, 2, 1, 2, 6, 6, 2, 2)
 class Overpass:
     """The ground as light leaves it, before any air: what a clear and a cloudy view share.
 
-    ``brightness``, ``green`` (vigour where plants are), ``mud``, ``water`` (share of the pixel) and ``sun`` (relative
-    illumination) are float32 ``[H, W]``.
+    ``brightness``, ``green`` (vigour where plants are), ``mud``, ``water`` (share of the pixel), ``sun`` (relative
+    illumination) and ``snow`` (share of the pixel; None where there is none) are float32 ``[H, W]``.
     """
 
     cover: NDArray[np.uint8]
@@ -41,6 +41,7 @@ class Overpass:
     mud: Array
     water: Array
     sun: Array
+    snow: Array | None = None
 
 
 def see(rng: np.random.Generator, overpass: Overpass, clouds: Clouds | None, optics: Optics) -> Array:
@@ -58,6 +59,8 @@ def see(rng: np.random.Generator, overpass: Overpass, clouds: Clouds | None, opt
             np.take(table[:, band].copy(), overpass.cover, out=ground, mode="clip")
             np.multiply(ground, overpass.brightness, out=ground)
             np.add(ground, np.multiply(overpass.green, greening[band], out=scratch), out=ground)
+            if overpass.snow is not None:
+                ground += overpass.snow * (np.float32(SNOW[band]) - ground)
             seen = _average(ground, side)
             open_water = mud * (muddy[band] - table[Ground.WATER, band])
             open_water += table[Ground.WATER, band]
@@ -88,9 +91,19 @@ def _air(optics: Optics) -> tuple[Array, Array]:
 def prepare(rng: np.random.Generator, land: Land, terrain: Terrain, waters: Waters, optics: Optics) -> Overpass:
     """The ground on the day of the overpass."""
     brightness, green, mud, water = _variation(rng, land, waters, optics)
-    level = waters.permanent | (waters.flood & ~waters.vegetated)
-    sun = np.where(level, np.float32(1), _illumination(terrain, optics))
-    return Overpass(land.cover, brightness, green, mud, water, sun)
+    flat = waters.permanent | (waters.flood & ~waters.vegetated)
+    sun = np.where(flat, np.float32(1), _illumination(terrain, optics))
+    return Overpass(land.cover, brightness, green, mud, water, sun, _snow(land, terrain, optics.snow))
+
+
+def _snow(land: Land, terrain: Terrain, share: float) -> Array | None:
+    """Share of each pixel under snow, ``[H, W]`` float32: above a ragged snow line; what stands out of it hides some."""
+    if share == 0:
+        return None
+    relief = terrain.elevation - terrain.elevation.mean()
+    height = relief / np.float32(relief.std() + 1e-3) + 0.5 * land.vigour + 0.15 * land.grain
+    depth: Array = np.clip((height - np.float32(level(height, 1 - share))) * 4, 0, 1).astype(np.float32)
+    return depth * (1 - np.float32(0.7) * np.minimum(column("height") / 8, 1)[land.cover])
 
 
 def _variation(
@@ -155,9 +168,10 @@ def _look_up(surface: Array, path: float, through: float, clouds: Clouds | None,
         surface += 0.9 * ice / (1 + ice)
         return
     # Between the ground and white, by what the cloud lets through.
-    surface -= np.float32(CLOUD_WHITE[band])
+    white = np.float32(CLOUD_WHITE[band] * clouds.white)
+    surface -= white
     surface *= clouds.transmission
-    surface += np.float32(CLOUD_WHITE[band])
+    surface += white
 
 
 def _spread(image: Array, side: int, shape: tuple[int, ...]) -> Array:

@@ -135,6 +135,7 @@ class Optics(Settings):
     vapour: float = Field(default=1.5, ge=0, description="water vapour, grams a square centimetre")
     turbidity: float = Field(default=0.5, ge=0, le=1, description="sediment in open water: 0 clear and dark, 1 mud")
     vigour: float = Field(default=0.0, description="greenness of vegetation off the table, -1 to 1")
+    snow: float = Field(default=0.0, ge=0, le=1, description="share of open ground under snow, high ground first")
     noise: float = Field(default=0.002, ge=0, description="sensor noise, reflectance")
     class_shift: tuple[float, ...] = Field(default=(), description="relative brightness of each class; empty is none")
     border: tuple[float, float] | None = Field(default=None, description="edge of the swath, as for the radar")
@@ -148,6 +149,7 @@ class Sky(Settings):
     exponent: float = Field(default=3.2, description="fall of the cloud field's spectral power; small is ragged")
     thickness: float = Field(default=8.0, ge=0, description="optical thickness one standard deviation into a cloud")
     height: float = Field(default=1500.0, ge=0, description="height above the ground, metres")
+    white: float = Field(default=1.0, gt=0, description="brightness of thick cloud off the table, relative")
     cirrus: float = Field(default=0.05, ge=0, description="mean optical thickness of cirrus")
 
 

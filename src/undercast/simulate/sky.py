@@ -14,16 +14,18 @@ from undercast.simulate.terrain import PIXEL
 @dataclass(frozen=True)
 class Clouds:
     """``[H, W]`` float32: ``thickness`` optical depth of cloud and ``cirrus``; ``transmission`` of both on the way up,
-    ``sunlight`` that reaches the ground through cloud elsewhere (1 is full)."""
+    ``sunlight`` that reaches the ground through cloud elsewhere (1 is full); ``white`` is the cloud's own brightness off
+    the table."""
 
     thickness: Array
     cirrus: Array
     transmission: Array
     sunlight: Array
+    white: float = 1.0
 
     def average(self, each: Callable[[Array], Array]) -> "Clouds":
         """The same clouds with every field put through ``each``."""
-        return Clouds(each(self.thickness), each(self.cirrus), each(self.transmission), each(self.sunlight))
+        return Clouds(each(self.thickness), each(self.cirrus), each(self.transmission), each(self.sunlight), self.white)
 
 
 CLOUD_BELOW = 0.75
@@ -61,7 +63,7 @@ def make_clouds(rng: np.random.Generator, shape: Shape, sky: Sky, optics: Optics
     shading = field[top - down : top - down + shape[0], left - across : left - across + shape[1]]
     thin = spectral(rng, coarse_shape(shape), 200 / COARSE, 3.0, (1.0, 0.35))
     cirrus = np.float32(sky.cirrus) * np.exp(0.8 * np.minimum(upsample(thin, shape), 3) - np.float32(0.32))
-    return Clouds(thickness, cirrus, transmit(thickness + cirrus), transmit(shading))
+    return Clouds(thickness, cirrus, transmit(thickness + cirrus), transmit(shading), sky.white)
 
 
 def cloud_class(clouds: Clouds) -> NDArray[np.uint8]:
