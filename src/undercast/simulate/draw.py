@@ -51,9 +51,7 @@ def draw_parameters(seed: int, task: str = "flood") -> SceneParameters:
         water=_water(rng, landscape),
         radar=radar,
         radar_pre=_before(rng, radar),
-        optics=optics
-        if task != "clouds"
-        else optics.model_copy(update={"snow": _often(own, 0.12, own.beta(0.8, 0.8))}),
+        optics=optics if task != "clouds" else optics.model_copy(update={"snow": _snow(own)}),
         sky=_sky(rng) if task != "clouds" else _clouded_sky(own),
     )
 
@@ -235,13 +233,17 @@ def _sky(rng: np.random.Generator) -> Sky:
     )
 
 
+def _snow(rng: np.random.Generator) -> float:
+    return _often(rng, 0.12, float(rng.beta(0.8, 0.8)))
+
+
 def _clouded_sky(rng: np.random.Generator) -> Sky:
     """What a cloud mask must tell: from no cloud at all to overcast, and thin cloud as often as thick."""
     kind = rng.random()
     cover = 0.0 if kind < 0.12 else float(rng.uniform(0.9, 1)) if kind < 0.22 else float(rng.beta(0.9, 1.2))
     return Sky(
         cover=cover,
-        size=_log(rng, 8, 500),
+        size=_log(rng, 15, 500),
         exponent=float(rng.uniform(2.4, 3.8)),
         thickness=_log(rng, 1.5, 40),
         height=_log(rng, 300, 5000),

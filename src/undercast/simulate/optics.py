@@ -97,7 +97,7 @@ def prepare(rng: np.random.Generator, land: Land, terrain: Terrain, waters: Wate
 
 
 def _snow(land: Land, terrain: Terrain, share: float) -> Array | None:
-    """Share of each pixel under snow, ``[H, W]`` float32: above a ragged snow line; what stands out of it hides some."""
+    """Share of each pixel under snow, ``[H, W]`` float32: above a ragged line; what stands out of it hides some."""
     if share == 0:
         return None
     relief = terrain.elevation - terrain.elevation.mean()

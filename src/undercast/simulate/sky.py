@@ -14,8 +14,9 @@ from undercast.simulate.terrain import PIXEL
 @dataclass(frozen=True)
 class Clouds:
     """``[H, W]`` float32: ``thickness`` optical depth of cloud and ``cirrus``; ``transmission`` of both on the way up,
-    ``sunlight`` that reaches the ground through cloud elsewhere (1 is full); ``white`` is the cloud's own brightness off
-    the table."""
+    ``sunlight`` that reaches the ground through cloud elsewhere (1 is full).
+
+    ``white`` is the cloud's own brightness relative to the table's."""
 
     thickness: Array
     cirrus: Array
