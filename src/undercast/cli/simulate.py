@@ -35,12 +35,13 @@ def simulate(
         raise ConfigError(f"--task {task}: cannot be simulated; known: {', '.join(TASKS)}")
     if out.exists() and not _may_extend(out):
         raise ProductError(f"{out}: exists and holds something else; give a new folder")
+    layers = {*MODALITIES, *TARGETS, task} - ({"s1_post"} if task != "landslide" else set())
     rows = []
     with track("simulating", count) as advance:
         for number in range(count):
             name = f"scene-{seed + number:08d}"
             parameters = draw_parameters(seed + number, task)
-            scene = simulate_scene(size, size, seed + number, parameters=parameters, only=(*MODALITIES, *TARGETS, task))
+            scene = simulate_scene(size, size, seed + number, parameters=parameters, only=layers)
             rows.append({"key": name, "event": name, "place": name, "split": "", **_write(scene, out, name)})
             advance(number + 1)
     _write_index(out, task, rows)

@@ -24,8 +24,9 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], ChipSource]]] 
 def open_dataset(spec: str | Path, *, roles: tuple[str, ...] | None = None, cache: Path | None = None) -> ChipSource:
     """The chips at a path, or simulated ones: ``simulated:FIRST+COUNT``, ``simulated:FIRST+COUNT@SIZE``.
 
-    ``simulated:TASK:FIRST+COUNT`` are of another task than floods, ``clouds`` or ``landcover``, with the target of its
-    name. ``roles`` and ``cache`` are for simulated chips (see :class:`SimulatedChips`).
+    ``simulated:TASK:FIRST+COUNT`` are of another task than floods, ``clouds``, ``landcover`` or ``landslide``, with the
+    target of its name; ``simulated:landslide/REGION:FIRST+COUNT`` are of one region. ``roles`` and ``cache`` are for
+    simulated chips (see :class:`SimulatedChips`).
 
     Raises:
         InputError: there is no such path, no layout fits it, or the chips cannot be read.
@@ -42,15 +43,16 @@ def open_dataset(spec: str | Path, *, roles: tuple[str, ...] | None = None, cach
 
 
 def _simulated(spec: str, roles: tuple[str, ...] | None, cache: Path | None) -> SimulatedChips:
-    match = re.fullmatch(r"simulated:(?:([a-z]+):)?(\d+)\+(\d+)(?:@(\d+))?", spec)
+    match = re.fullmatch(r"simulated:(?:([a-z]+)(?:/([a-z]+))?:)?(\d+)\+(\d+)(?:@(\d+))?", spec)
     if not match:
         raise InputError(
             f"{spec}: write it as simulated:FIRST_SEED+COUNT or simulated:FIRST_SEED+COUNT@SIZE; the task before the "
-            "seed where it is not floods, as in simulated:clouds:0+10"
+            "seed where it is not floods, as in simulated:clouds:0+10 or simulated:landslide/hills:0+10"
         )
-    first, count, size, task = int(match[2]), int(match[3]), int(match[4] or 256), match[1] or "flood"
+    task, region = match[1] or "flood", match[2] or ""
+    first, count, size = int(match[3]), int(match[4]), int(match[5] or 256)
     targets = ("flood", "flood_weak") if task == "flood" else (task,)
-    return SimulatedChips(first, count, size, task, roles or _ROLES.get(task, ("s1", "s2")), targets, cache)
+    return SimulatedChips(first, count, size, task, roles or _ROLES.get(task, ("s1", "s2")), targets, cache, region)
 
 
-_ROLES = {"clouds": ("s2",), "landcover": ("s1", "s2", "s2_clear")}
+_ROLES = {"clouds": ("s2",), "landcover": ("s1", "s2", "s2_clear"), "landslide": ("s1_pre", "s1_post")}

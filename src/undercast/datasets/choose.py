@@ -15,7 +15,7 @@ from undercast.datasets.split import labelled, select, without
 class ChipChoice(Settings):
     """A data set and the part of it that is meant; everything left out means all."""
 
-    source: str = Field(description="a folder, or simulated:FIRST_SEED+COUNT or simulated:FIRST_SEED+COUNT@SIZE")
+    source: str = Field(description="a folder, or simulated:[TASK[/REGION]:]FIRST_SEED+COUNT[@SIZE]")
     split: str = Field(default="", description="only chips of this split")
     events: tuple[str, ...] = Field(default=(), description="only chips of these events")
     without: tuple[str, ...] = Field(default=(), description="no chips of these events")

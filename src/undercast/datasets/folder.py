@@ -27,7 +27,7 @@ from undercast.task import NODATA, TASKS, Task
 INDEX, CONFIG = "index.csv", "dataset.toml"
 KNOWN = ("key", "event", "place", "split")
 MODALITY_OF_ROLE = {
-    **{"s1": "s1", "s1_pre": "s1", "dem": "dem", "occurrence": "occurrence"},
+    **{"s1": "s1", "s1_pre": "s1", "s1_post": "s1", "dem": "dem", "occurrence": "occurrence"},
     **{"s2": "s2_l1c", "s2_pre": "s2_l1c", "s2_clear": "s2_l1c", "s2_cloudy": "s2_l1c"},
 }
 

@@ -40,7 +40,7 @@ class SimulatedChips:
     ``roles`` and ``targets`` are those kept, and alone simulated. Images are rounded to half precision (0.02 dB, 5e-4
     of reflectance), the DEM excepted, so that a chip is the same whether it was simulated or read from ``cache``, a
     folder of one file a chip. Its folders' names tell task, size, layers and simulator: what another simulator made is
-    never read.
+    never read. ``region`` is for the task landslide: ``hills``, ``ranges``, or either of them where empty.
 
     Raises:
         InputError: unknown task or role, or a negative seed, count or size.
@@ -54,6 +54,7 @@ class SimulatedChips:
     roles: tuple[str, ...] = ("s1", "s2")
     targets: tuple[str, ...] = ("flood", "flood_weak")
     cache: Path | None = None
+    region: str = ""
 
     def __post_init__(self) -> None:
         if self.first_seed < 0 or self.count < 1 or self.size < 1:
@@ -119,11 +120,12 @@ class SimulatedChips:
         if self.cache is None:
             return None
         layers = "+".join((*self.roles, *self.targets))
-        folder = f"{self.task_name}-{self.size}-{layers}-{SIMULATOR[:8]}"
+        name = f"{self.task_name}-{self.region}" if self.region else self.task_name
+        folder = f"{name}-{self.size}-{layers}-{SIMULATOR[:8]}"
         return self.cache / folder / f"{seed:08d}.npz"
 
     def _simulate(self, seed: int) -> Chip:
-        whole = simulate_chip(seed, self.size, self.task_name, only=(*self.roles, *self.targets))
+        whole = simulate_chip(seed, self.size, self.task_name, (*self.roles, *self.targets), self.region)
         images = {role: _stored(role, whole.images[role]).astype(np.float32) for role in self.roles}
         name = _name(seed)
         targets = {target: whole.targets[target] for target in self.targets}

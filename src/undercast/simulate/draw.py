@@ -6,6 +6,7 @@ from undercast.errors import ConfigError
 from undercast.simulate.fields import generator
 from undercast.simulate.ground import SIGNATURES, Ground
 from undercast.simulate.parameters import Cover, Optics, Place, Radar, Relief, SceneParameters, Sky, Water
+from undercast.simulate.regions import in_region
 
 LANDSCAPES: dict[str, float] = {
     "plain": 0.2,
@@ -22,20 +23,30 @@ LANDSCAPES: dict[str, float] = {
 """How often each archetype is drawn."""
 
 
-SIMULATED = ("flood", "clouds", "landcover")
+SIMULATED = ("flood", "clouds", "landcover", "landslide")
 """Tasks whose scenes are drawn here."""
 
 
-def draw_parameters(seed: int, task: str = "flood") -> SceneParameters:
+def draw_parameters(seed: int, task: str = "flood", region: str = "") -> SceneParameters:
     """The parameters of scene ``seed``; scenes of one seed differ between tasks in nothing but the sky and snow.
 
+    Landslides have scenes of their own, of ``region`` (see :mod:`~.regions`; empty: of any).
+
     Raises:
-        ConfigError: there is no simulation for ``task``.
+        ConfigError: there is no simulation for ``task``, or no such region.
     """
     if task not in SIMULATED:
         raise ConfigError(f"task '{task}' cannot be simulated; tasks that can: {', '.join(SIMULATED)}")
+    if region and task != "landslide":
+        raise ConfigError(f"region '{region}': only landslides are simulated by region, task '{task}' is not")
     rng = generator(seed, "parameters")
     landscape = str(rng.choice(list(LANDSCAPES), p=np.array(list(LANDSCAPES.values())) / sum(LANDSCAPES.values())))
+    if task == "landslide":
+        return in_region(generator(seed, "region"), _draw(rng, seed, task, "mountain"), region)
+    return _draw(rng, seed, task, landscape)
+
+
+def _draw(rng: np.random.Generator, seed: int, task: str, landscape: str) -> SceneParameters:
     radar = _radar(rng, landscape)
     optics = _optics(rng)
     own = generator(seed, task)

@@ -153,6 +153,24 @@ class Sky(Settings):
     cirrus: float = Field(default=0.05, ge=0, description="mean optical thickness of cirrus")
 
 
+class Slides(Settings):
+    """Landslides between the two radar passes, and what may be taken for them."""
+
+    density: float = Field(default=6.0, ge=0, description="slides of the event a square kilometre; 0 is none")
+    old_density: float = Field(default=1.0, ge=0, description="slides of years ago a square kilometre, in both passes")
+    size: float = Field(default=1.0, gt=0, description="areas relative to those of [Malamud 2004]")
+    smallest: float = Field(default=300.0, gt=0, description="least area of a slide, square metres")
+    largest: float = Field(default=1e5, gt=0, description="greatest area of a slide, square metres")
+    aspect: float = Field(default=3.0, gt=0, description="length of a slide over its width")
+    steeper_than: float = Field(default=15.0, ge=0, lt=90, description="slope a slide needs to begin, degrees")
+    stops_below: float = Field(default=0.12, ge=0, description="slope on which it comes to rest, rise over run")
+    cluster: float = Field(default=0.8, ge=0, description="how unevenly slides lie, standard deviations of a logarithm")
+    scar: int = Field(default=7, ge=1, le=17, description="class of ground laid bare above (see Ground)")
+    debris: int = Field(default=6, ge=1, le=17, description="class of ground left below")
+    cleared: float = Field(default=0.0, ge=0, le=1, description="share of forest parcels cut between the passes")
+    cleared_before: float = Field(default=0.05, ge=0, le=1, description="share of forest parcels cut before both")
+
+
 class Place(Settings):
     """Where the scene lies."""
 
@@ -173,3 +191,4 @@ class SceneParameters(Settings):
     radar_pre: Radar = Radar()
     optics: Optics = Optics()
     sky: Sky = Sky()
+    slides: Slides | None = Field(default=None, description="only where the task is landslide")

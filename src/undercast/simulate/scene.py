@@ -1,7 +1,7 @@
 """A whole scene: ground, water, two radar passes, one optical overpass, and the truth of all of it."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from undercast.simulate.draw import draw_parameters
 from undercast.simulate.fields import Array, Shape, fractal, generator
 from undercast.simulate.ground import LANDCOVER_OF, Ground
 from undercast.simulate.parameters import SceneParameters
+from undercast.simulate.slides import Slid, make_slides
 from undercast.simulate.terrain import PIXEL, Terrain, make_terrain, slope_of
 from undercast.simulate.water import Waters, emergent, label_of, make_water
 from undercast.task import LANDCOVER
@@ -23,6 +24,7 @@ from undercast.task import LANDCOVER
 MODALITIES: dict[str, Modality] = {
     "s1": S1,
     "s1_pre": S1,
+    "s1_post": S1,
     "s2": S2_L1C,
     "s2_clear": S2_L1C,
     "dem": DEM,
@@ -38,10 +40,11 @@ class SimulatedScene:
     ``images``: role → float32 ``[C, H, W]`` in the unit of :data:`MODALITIES`, NaN where the swath ends.
     ``targets``: name → uint8 ``[H, W]``: ``flood`` (1 water), ``flood_event`` (1 beyond permanent water),
     ``flood_weak`` (255 under cloud as a threshold finds it), ``cloud`` (0 clear, 1 cloud, 2 shadow), ``cover``
-    (:class:`~.ground.Ground`). ``truth``: what no sensor sees, ``[H, W]``: ``permanent``, ``flooded_vegetation``,
-    ``layover_shadow`` (uint8 0/1; 2 is shadow), ``depth`` m of water, ``hand`` m above the nearest permanent water,
-    ``slope`` and local ``incidence`` in degrees, ``transmission`` of cloud and ``cloud_shadow``, 0 to 1.
-    ``crs`` is ``EPSG:n``, ``transform`` the affine (a, b, c, d, e, f) of pixel corners.
+    (:class:`~.ground.Ground`), and of a scene with slides ``landslide``, whose image ``s1_post`` is its ``s1`` under
+    the name that goes with ``s1_pre``. ``truth``: what no sensor sees, ``[H, W]``: ``permanent``,
+    ``flooded_vegetation``, ``layover_shadow`` (uint8 0/1; 2 is shadow), ``depth`` m of water, ``hand`` m above the
+    nearest permanent water, ``slope`` and local ``incidence`` in degrees, ``transmission`` of cloud and
+    ``cloud_shadow``, 0 to 1. ``crs`` is ``EPSG:n``, ``transform`` the affine (a, b, c, d, e, f) of pixel corners.
     """
 
     images: dict[str, Array]
@@ -78,11 +81,23 @@ class _World:
         return sky.make_clouds(generator(self.seed, "sky"), self.shape, self.parameters.sky, self.parameters.optics)
 
     @cached_property
+    def slid(self) -> Slid | None:
+        if self.parameters.slides is None:
+            return None
+        streams = generator(self.seed, "slides"), generator(self.seed, "old slides")
+        return make_slides(*streams, self.parameters.slides, self.terrain, self.land, self.waters.permanent)
+
+    @cached_property
     def geometry(self) -> radar.Geometry:
         return radar.look_at(self.terrain.elevation, self.parameters.radar)
 
     def radar_image(self, role: str) -> Array:
         waters, flooded = self.waters, role == "s1"
+        land, geometry = self.land, self.geometry
+        if self.slid is not None:
+            land = replace(land, cover=self.slid.after if flooded else self.slid.before)
+            if flooded:
+                geometry = radar.look_at(self.terrain.elevation + self.slid.shift, self.parameters.radar)
         settings = self.parameters.radar if flooded else self.parameters.radar_pre
         nothing = np.zeros(self.shape, np.bool_)
         debris = None
@@ -93,16 +108,17 @@ class _World:
         surface = radar.Surface(
             waters.permanent | (waters.flood & ~waters.vegetated) if flooded else waters.permanent,
             waters.vegetated if flooded else nothing,
-            emergent(waters, self.land.cover) if flooded else None,
+            emergent(waters, land.cover) if flooded else None,
             debris,
         )
-        image = radar.see(self.seed, role, self.land, surface, self.geometry, settings)
+        image = radar.see(self.seed, role, land, surface, geometry, settings)
         return _cut(image, settings.border)
 
     @cached_property
     def overpass(self) -> optics.Overpass:
         rng = generator(self.seed, "overpass")
-        return optics.prepare(rng, self.land, self.terrain, self.waters, self.parameters.optics)
+        land = self.land if self.slid is None else replace(self.land, cover=self.slid.after)
+        return optics.prepare(rng, land, self.terrain, self.waters, self.parameters.optics)
 
     def optical_image(self, role: str) -> Array:
         clouds = self.clouds if role == "s2" else None
@@ -132,8 +148,10 @@ def simulate_scene(
     unknown = sorted(set(only or ()) - set(MODALITIES) - set(TARGETS) - set(TASK_TARGETS))
     if unknown:
         raise ConfigError(f"no scene has '{unknown[0]}'; known: {', '.join((*MODALITIES, *TARGETS, *TASK_TARGETS))}")
-    wanted = set(only) if only is not None else {*MODALITIES, *TARGETS}
     drawn = parameters if parameters is not None else draw_parameters(seed)
+    wanted = set(only) if only is not None else {*MODALITIES, *TARGETS, "landslide"}
+    if only is None and drawn.slides is None:
+        wanted -= {"s1_post", "landslide"}
     world = _World((height, width), seed, drawn)
     images = _images(world, wanted)
     targets = _targets(world, wanted, images)
@@ -151,13 +169,15 @@ def simulate_scene(
 TARGETS = ("flood", "flood_event", "flood_weak", "cloud", "cover")
 """The targets of a scene."""
 
-TASK_TARGETS = ("clouds", "landcover")
-"""Targets by the name of their task, made of the ones above: ``clouds`` is ``cloud``, ``landcover`` the six classes."""
+TASK_TARGETS = ("clouds", "landcover", "landslide")
+"""Targets named as their task: ``clouds`` is ``cloud``, ``landcover`` the six classes, ``landslide`` what slid."""
 
 
-def simulate_chip(seed: int, size: int = 256, task: str = "flood", only: Collection[str] | None = None) -> Chip:
+def simulate_chip(
+    seed: int, size: int = 256, task: str = "flood", only: Collection[str] | None = None, region: str = ""
+) -> Chip:
     """Scene ``seed`` of ``size`` × ``size`` pixels as a chip: one event and one place of its own."""
-    scene = simulate_scene(size, size, seed, parameters=draw_parameters(seed, task), only=only)
+    scene = simulate_scene(size, size, seed, parameters=draw_parameters(seed, task, region), only=only)
     return Chip(
         key=f"simulated-{seed}",
         images=scene.images,
@@ -169,9 +189,9 @@ def simulate_chip(seed: int, size: int = 256, task: str = "flood", only: Collect
 
 def _images(world: _World, wanted: set[str]) -> dict[str, Array]:
     images: dict[str, Array] = {}
-    for role in ("s1", "s1_pre"):
+    for role, part in (("s1", "s1"), ("s1_pre", "s1_pre"), ("s1_post", "s1")):
         if role in wanted:
-            images[role] = world.radar_image(role)
+            images[role] = images[part].copy() if part in images else world.radar_image(part)
     for role in ("s2", "s2_clear"):
         if role in wanted or (role == "s2" and "flood_weak" in wanted):
             images[role] = world.optical_image(role)
@@ -199,6 +219,9 @@ def _targets(world: _World, wanted: set[str], images: dict[str, Array]) -> dict[
         cover = np.where(world.waters.permanent, np.uint8(Ground.WATER), world.land.cover)
         targets |= {"cover": cover} if "cover" in wanted else {}
         targets |= {"landcover": _landcover(cover)} if "landcover" in wanted else {}
+    if "landslide" in wanted:
+        moved = world.slid.moved if world.slid else np.zeros(world.shape, np.bool_)
+        targets["landslide"] = moved.astype(np.uint8)
     return targets
 
 
