@@ -1,8 +1,11 @@
 """The contract of a model: what it takes, what it answers, and on what it was trained."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from undercast.bands import Modality
 from undercast.errors import ModelError
@@ -28,6 +31,10 @@ class Signature(BaseModel):
     NaN where nothing was seen; ``H`` and ``W`` must be multiples of ``stride``. It answers one tensor
     ``probabilities`` ``[B, K, H·scale, W·scale]``, calibrated. Normalisation, the handling of NaN, the softmax and its
     temperature are inside the graph, so no caller can do them differently from training.
+
+    A role in ``optional`` may be missing from a scene, here and there or altogether: the graph is then given NaN. Where
+    ``restores`` names a role the graph has a second output ``restored`` ``[B, C, H, W]``: the image of that role as it
+    would be under a clear sky, in its own bands and unit, on the grid of the input.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +43,8 @@ class Signature(BaseModel):
     version: str = "0"
     task: Task
     inputs: Annotated[dict[str, Modality], Field(min_length=1)]
+    optional: tuple[str, ...] = Field(default=(), description="inputs a scene may lack; one of all inputs must be there")
+    restores: str | None = Field(default=None, description="role whose image under a clear sky is answered too")
     network: dict[str, Any] = Field(default_factory=dict, description="kind and settings of the network, as trained")
     stride: int = Field(default=1, ge=1, description="input rows and columns must be a multiple of this")
     margin: int = Field(default=0, ge=0, description="reach of the receptive field beyond a pixel, in input pixels")
@@ -46,14 +55,51 @@ class Signature(BaseModel):
     training_data: tuple[str, ...] = Field(default=(), description="what the weights have seen, and under what terms")
     scores: dict[str, float] = Field(default_factory=dict, description="held-out scores, named by set and metric")
 
+    @model_validator(mode="after")
+    def _check(self) -> "Signature":
+        unknown = [role for role in (*self.optional, *filter(None, [self.restores])) if role not in self.inputs]
+        if unknown:
+            raise ValueError(f"'{unknown[0]}' is no input of model {self.name}; its inputs are {', '.join(self.inputs)}")
+        return self
+
     def check_roles(self, roles: set[str]) -> None:
-        """Refuse a set of roles that lacks one this model takes.
+        """Refuse a set of roles that lacks one this model cannot do without, or all it takes.
 
         Raises:
             ModelError: the message names the missing roles and their bands.
         """
-        missing = [f"{role} ({', '.join(self.inputs[role].bands)})" for role in self.inputs if role not in roles]
-        if missing:
+        missing = [role for role in self.inputs if role not in roles]
+        if missing and (len(missing) == len(self.inputs) or not set(missing) <= set(self.optional)):
+            wanted = [role for role in missing if role not in self.optional] or missing
+            named = [f"{role} ({', '.join(self.inputs[role].bands)})" for role in wanted]
+            joint = " or " if set(wanted) <= set(self.optional) else " and "
             raise ModelError(
-                f"model {self.name} needs {' and '.join(missing)}; given: {', '.join(sorted(roles)) or 'none'}"
+                f"model {self.name} needs {joint.join(named)}; given: {', '.join(sorted(roles)) or 'none'}"
             )
+
+    def observed(self, seen: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+        """Where an answer counts, bool ``[H, W]``: every role it cannot do without was seen, and at least one role.
+
+        ``seen`` says of each role where all its bands were seen; optional roles may be left out.
+        """
+        needed = [seen[role] for role in self.inputs if role not in self.optional]
+        any_of = np.logical_or.reduce([seen[role] for role in self.inputs if role in seen])
+        counted: NDArray[np.bool_] = np.logical_and.reduce([any_of, *needed])
+        return counted
+
+    def complete(self, images: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """``images`` ``[…, C, H, W]`` of all inputs, in their order; an optional one that is missing is all NaN.
+
+        Raises:
+            ModelError: a role is missing that this model cannot do without.
+        """
+        self.check_roles(set(images))
+        like = next(images[role] for role in self.inputs if role in images)
+        return {
+            role: images[role] if role in images else _blank(like, len(modality.bands))
+            for role, modality in self.inputs.items()
+        }
+
+
+def _blank(like: NDArray[np.float32], bands: int) -> NDArray[np.float32]:
+    return np.full((*like.shape[:-3], bands, *like.shape[-2:]), np.nan, np.float32)

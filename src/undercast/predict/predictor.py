@@ -3,8 +3,8 @@
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ COMPILED_SHAPES = 4
 """Graphs kept compiled, one for each shape asked for; a map needs one, chips of a data set one or two."""
 
 
+PROBABILITIES, RESTORED = "probabilities", "restored"
+"""Outputs of a graph; the second only of a model that restores."""
+
+
 class Predictor(Protocol):
     """Anything that answers class probabilities for raw images; asked from several threads at once."""
 
@@ -27,8 +31,17 @@ class Predictor(Protocol):
     def predict(self, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Probabilities ``[B, K, h, w]`` float32 of images ``[B, C, H, W]`` float32 by role, NaN where unseen.
 
-        ``H`` and ``W`` are multiples of the signature's stride.
+        ``H`` and ``W`` are multiples of the signature's stride; optional roles may be missing.
         """
+
+
+@runtime_checkable
+class Restorer(Predictor, Protocol):
+    """A predictor whose model also answers an image as it would be under a clear sky (``signature.restores``)."""
+
+    def outputs(self, images: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """In one pass ``probabilities`` as :meth:`predict` gives them and, of a model that restores, ``restored``
+        ``[B, C, H, W]`` float32 in the unit of the restored role, never NaN."""
 
 
 class OpenVinoPredictor:
@@ -75,8 +88,29 @@ class OpenVinoPredictor:
         Raises:
             ModelError: a role is missing, or a size is no multiple of the stride.
         """
-        self.signature.check_roles(set(images))
-        inputs = {role: np.ascontiguousarray(images[role], np.float32) for role in self.signature.inputs}
+        return self._run(images, (PROBABILITIES,))[PROBABILITIES]
+
+    def outputs(self, images: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """All outputs in one pass: ``probabilities`` and, of a model that restores, ``restored``; see Restorer.
+
+        Raises:
+            ModelError: as :meth:`predict`.
+        """
+        return self._run(images, (PROBABILITIES, RESTORED) if self.signature.restores else (PROBABILITIES,))
+
+    def restore(self, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """The image of ``signature.restores`` under a clear sky, ``[B, C, H, W]`` float32 in its unit.
+
+        Raises:
+            ModelError: as :meth:`predict`, or the model restores nothing.
+        """
+        if not self.signature.restores:
+            raise ModelError(f"model {self.signature.name} restores no image; landcover models do")
+        return self.outputs(images)[RESTORED]
+
+    def _run(self, images: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        complete = self.signature.complete(images)
+        inputs = {role: np.ascontiguousarray(image, np.float32) for role, image in complete.items()}
         for role, image in inputs.items():
             if image.shape[2] % self.signature.stride or image.shape[3] % self.signature.stride:
                 raise ModelError(
@@ -85,7 +119,8 @@ class OpenVinoPredictor:
                 )
         request = self._request(tuple((role, image.shape) for role, image in inputs.items()))
         request.infer(inputs, share_inputs=True)
-        return np.array(request.get_output_tensor(0).data, np.float32)
+        # A copy: the runtime writes the next answer into the same memory.
+        return {name: np.array(request.get_tensor(name).data, np.float32) for name in names}
 
     def _request(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Any:
         """This thread's own request for graphs of these shapes."""
@@ -125,15 +160,36 @@ def answer(predictor: Predictor, images: Mapping[str, NDArray[np.float32]]) -> N
     """Probabilities ``[K, h, w]`` of one chip of any size, images ``[C, H, W]`` float32 by role.
 
     Rows and columns are filled up to a multiple of the stride with NaN (nothing seen there) and cut off again.
+
+    Raises:
+        ModelError: a role is missing that the model cannot do without.
     """
-    signature = predictor.signature
-    signature.check_roles(set(images))
-    height, width = next(iter(images.values())).shape[1:]
-    rows, cols = -height % signature.stride, -width % signature.stride
-    padded = {
-        role: np.pad(images[role], ((0, 0), (0, rows), (0, cols)), constant_values=np.nan)[None]
-        for role in signature.inputs
-    }
-    scale = signature.task.scale
+    height, width, padded = _pad(predictor, images)
+    scale = predictor.signature.task.scale
     probabilities: NDArray[np.float32] = predictor.predict(padded)[0]
     return probabilities[:, : int(height * scale), : int(width * scale)]
+
+
+def answer_outputs(predictor: Restorer, images: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """All outputs for one chip of any size: ``probabilities`` ``[K, h, w]`` and, if it restores, ``restored``
+    ``[C, H, W]``; else as :func:`answer`."""
+    height, width, padded = _pad(predictor, images)
+    scale = predictor.signature.task.scale
+    found = {name: output[0] for name, output in predictor.outputs(padded).items()}
+    cut = {PROBABILITIES: (int(height * scale), int(width * scale)), RESTORED: (height, width)}
+    return {name: output[:, : cut[name][0], : cut[name][1]] for name, output in found.items()}
+
+
+def _pad(
+    predictor: Predictor, images: Mapping[str, NDArray[np.float32]]
+) -> tuple[int, int, dict[str, NDArray[np.float32]]]:
+    """Rows and columns, and every input of one chip as a batch whose size is a multiple of the stride."""
+    signature = predictor.signature
+    complete = signature.complete(images)
+    height, width = next(iter(complete.values())).shape[1:]
+    rows, cols = -height % signature.stride, -width % signature.stride
+    padded = {
+        role: np.pad(image, ((0, 0), (0, rows), (0, cols)), constant_values=np.nan)[None]
+        for role, image in complete.items()
+    }
+    return height, width, padded
