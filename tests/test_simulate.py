@@ -14,7 +14,7 @@ from undercast.simulate import (
 )
 from undercast.simulate.ground import LANDCOVER_OF, Ground
 from undercast.simulate.scene import TARGETS, beyond
-from undercast.task import LANDCOVER, TASKS
+from undercast.task import LANDCOVER, NODATA, TASKS
 
 SIZES = [(1, 1), (1, 40), (37, 2), (33, 50), (96, 96)]
 SEEDS = range(24)
@@ -136,9 +136,12 @@ def test_unknown_task_is_named() -> None:
 @pytest.mark.parametrize("task", ["clouds", "landcover"])
 def test_other_tasks_are_the_same_ground(task: str) -> None:
     flood, other = draw_parameters(5), draw_parameters(5, task)
-    assert other.model_copy(update={"sky": flood.sky, "optics": flood.optics}) == flood
+    same = {"sky": flood.sky, "optics": flood.optics, "water": flood.water}
+    assert other.model_copy(update=same) == flood
+    assert other.water.model_copy(update={"flood": flood.water.flood}) == flood.water
+    assert other.water.flood == (0 if task == "landcover" else flood.water.flood)
     chip = simulate_chip(5, 48, task, only=("s2", "cloud", "cover", task))
-    assert set(np.unique(chip.targets[task])) <= {label.value for label in TASKS[task].classes}
+    assert set(np.unique(chip.targets[task])) <= {label.value for label in TASKS[task].classes} | {NODATA}
 
 
 def test_clouds_span_from_clear_to_overcast() -> None:
@@ -155,7 +158,23 @@ def test_landcover_is_the_cover_in_six_classes() -> None:
     chip = simulate_chip(8, 64, "landcover", only=("cover", "landcover"))
     for ground in np.unique(chip.targets["cover"]):
         here = np.unique(chip.targets["landcover"][chip.targets["cover"] == ground])
-        assert list(here) == [LANDCOVER.value_of(LANDCOVER_OF[Ground(ground)])]
+        name = LANDCOVER_OF.get(Ground(ground))
+        assert list(here) == [NODATA if name is None else LANDCOVER.value_of(name)]
+
+
+def test_the_sky_changes_what_is_seen_and_not_the_ground() -> None:
+    layers = ("s1", "s2", "s2_clear", "landcover", "cloud", "opacity")
+    clear, grey = (simulate_chip(11, 64, "landcover", only=layers, cloud=cover) for cover in (0.0, 1.0))
+    assert np.array_equal(clear.images["s1"], grey.images["s1"], equal_nan=True)
+    assert np.array_equal(clear.images["s2_clear"], grey.images["s2_clear"], equal_nan=True)
+    assert np.array_equal(clear.targets["landcover"], grey.targets["landcover"])
+    assert (grey.targets["opacity"].mean(), (grey.targets["cloud"] == 1).mean()) > (50, 0.8)
+    hidden = grey.targets["opacity"] > 60
+    changed = np.abs(grey.images["s2"] - grey.images["s2_clear"]).mean(0)
+    assert np.nanmean(changed[hidden]) > 0.1
+    # What takes no light away changes nothing beyond the noise of the sensor.
+    untouched = clear.targets["opacity"] == 0
+    assert not untouched.any() or np.nanmax(np.abs(clear.images["s2"] - clear.images["s2_clear"])[:, untouched]) < 0.05
 
 
 def test_snow_is_bright_to_the_eye_and_dark_in_the_short_wave_infrared() -> None:

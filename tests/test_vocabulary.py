@@ -114,3 +114,29 @@ def test_a_model_folder_says_what_it_lacks(tmp_path) -> None:
 def test_a_missing_role_is_named_with_its_bands() -> None:
     with pytest.raises(ModelError, match=r"s1 \(VV, VH\)"):
         signature().check_roles({"s2"})
+
+
+def test_an_optional_role_may_be_missing_and_the_last_one_not():
+    both = Signature(name="both", task=FLOOD, inputs={"s2": S2_L1C, "s1": S1}, optional=("s2", "s1"), restores="s2")
+    one = both.model_copy(update={"optional": ("s2",)})
+    for roles in ({"s2"}, {"s1"}, {"s1", "s2", "dem"}):
+        both.check_roles(roles)
+    with pytest.raises(ModelError, match=r"s2 \(B01.* or s1 \(VV, VH\); given: dem"):
+        both.check_roles({"dem"})
+    with pytest.raises(ModelError, match=r"needs s1 \(VV, VH\); given: s2"):
+        one.check_roles({"s2"})
+    seen = {"s2": np.array([[True, True, False, False]]), "s1": np.array([[True, False, True, False]])}
+    assert both.observed(seen).tolist() == [[True, True, True, False]]
+    assert one.observed(seen).tolist() == [[True, False, True, False]]
+    assert one.model_copy(update={"optional": ()}).observed(seen).tolist() == [[True, False, False, False]]
+    assert both.observed({"s1": seen["s1"]}).tolist() == seen["s1"].tolist()
+    filled = both.complete({"s1": np.ones((1, 2, 3, 4), np.float32)})
+    assert list(filled) == ["s2", "s1"]
+    assert filled["s2"].shape == (1, 13, 3, 4)
+    assert np.isnan(filled["s2"]).all()
+
+
+@pytest.mark.parametrize("wrong", [{"optional": ("dem",)}, {"restores": "s2"}])
+def test_a_signature_names_only_its_own_inputs(wrong: dict[str, object]):
+    with pytest.raises(ValidationError, match="is no input"):
+        Signature(name="one", task=FLOOD, inputs={"s1": S1}, **wrong)  # type: ignore[arg-type]

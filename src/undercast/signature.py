@@ -43,7 +43,9 @@ class Signature(BaseModel):
     version: str = "0"
     task: Task
     inputs: Annotated[dict[str, Modality], Field(min_length=1)]
-    optional: tuple[str, ...] = Field(default=(), description="inputs a scene may lack; one of all inputs must be there")
+    optional: tuple[str, ...] = Field(
+        default=(), description="inputs a scene may lack; one of all inputs must be there"
+    )
     restores: str | None = Field(default=None, description="role whose image under a clear sky is answered too")
     network: dict[str, Any] = Field(default_factory=dict, description="kind and settings of the network, as trained")
     stride: int = Field(default=1, ge=1, description="input rows and columns must be a multiple of this")
@@ -59,7 +61,9 @@ class Signature(BaseModel):
     def _check(self) -> "Signature":
         unknown = [role for role in (*self.optional, *filter(None, [self.restores])) if role not in self.inputs]
         if unknown:
-            raise ValueError(f"'{unknown[0]}' is no input of model {self.name}; its inputs are {', '.join(self.inputs)}")
+            raise ValueError(
+                f"'{unknown[0]}' is no input of model {self.name}; its inputs are {', '.join(self.inputs)}"
+            )
         return self
 
     def check_roles(self, roles: set[str]) -> None:

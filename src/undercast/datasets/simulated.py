@@ -40,10 +40,11 @@ class SimulatedChips:
     ``roles`` and ``targets`` are those kept, and alone simulated. Images are rounded to half precision (0.02 dB, 5e-4
     of reflectance), the DEM excepted, so that a chip is the same whether it was simulated or read from ``cache``, a
     folder of one file a chip. Its folders' names tell task, size, layers and simulator: what another simulator made is
-    never read. ``region`` is for the task landslide: ``hills``, ``ranges``, or either of them where empty.
+    never read. ``region`` is for the task landslide: ``hills``, ``ranges``, or either of them where empty. ``cloud`` is
+    the share of cloud of every chip, in place of the one drawn for it: the same ground under other skies.
 
     Raises:
-        InputError: unknown task or role, or a negative seed, count or size.
+        InputError: unknown task or role, a negative seed, count or size, or a share of cloud beyond 0 to 1.
         ConfigError: unknown target, once a chip is asked for.
     """
 
@@ -55,10 +56,13 @@ class SimulatedChips:
     targets: tuple[str, ...] = ("flood", "flood_weak")
     cache: Path | None = None
     region: str = ""
+    cloud: float | None = None
 
     def __post_init__(self) -> None:
         if self.first_seed < 0 or self.count < 1 or self.size < 1:
             raise InputError(f"cannot simulate {self.count} chips of {self.size} pixels from seed {self.first_seed}")
+        if self.cloud is not None and not 0 <= self.cloud <= 1:
+            raise InputError(f"a share of cloud of {self.cloud} cannot be; give one from 0 to 1")
         if self.task_name not in TASKS:
             raise InputError(f"cannot simulate task '{self.task_name}'; known: {', '.join(TASKS)}")
         if unknown := [role for role in self.roles if role not in MODALITIES] or not self.roles:
@@ -121,11 +125,13 @@ class SimulatedChips:
             return None
         layers = "+".join((*self.roles, *self.targets))
         name = f"{self.task_name}-{self.region}" if self.region else self.task_name
-        folder = f"{name}-{self.size}-{layers}-{SIMULATOR[:8]}"
+        sky = "" if self.cloud is None else f"-cloud{self.cloud:g}"
+        folder = f"{name}-{self.size}-{layers}{sky}-{SIMULATOR[:8]}"
         return self.cache / folder / f"{seed:08d}.npz"
 
     def _simulate(self, seed: int) -> Chip:
-        whole = simulate_chip(seed, self.size, self.task_name, (*self.roles, *self.targets), self.region)
+        layers = (*self.roles, *self.targets)
+        whole = simulate_chip(seed, self.size, self.task_name, layers, self.region, cloud=self.cloud)
         images = {role: _stored(role, whole.images[role]).astype(np.float32) for role in self.roles}
         name = _name(seed)
         targets = {target: whole.targets[target] for target in self.targets}

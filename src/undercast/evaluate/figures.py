@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from undercast.chip import Chip, ChipSource
 from undercast.evaluate import scores
-from undercast.evaluate.table import Row, Table, decide, inputs_of, seen_by
+from undercast.evaluate.table import Row, Table, decide, enlarge, inputs_of, observed, seen
 from undercast.predict import Predictor, answer
 from undercast.task import NODATA, Task
 
@@ -149,7 +149,7 @@ def _pictures(
     for predictor in predictors.values():
         signature = predictor.signature
         images = inputs_of(signature, source, chip)
-        classes = decide(answer(predictor, images), seen_by(images, truth.shape), signature.threshold)
+        classes = decide(answer(predictor, images), observed(signature, images, truth.shape), signature.threshold)
         pictures.append(class_picture(classes, source.task))
     return pictures
 
@@ -158,7 +158,7 @@ def _unlabelled_but_seen(chip: Chip, truth: NDArray[np.uint8]) -> NDArray[np.boo
     """Where there is no label though the radar saw the ground: the labeller, who looked at S2, saw cloud."""
     role = "s1" if "s1" in chip.images else next(iter(chip.images))
     unlabelled: NDArray[np.bool_] = truth == NODATA
-    return unlabelled & seen_by({role: chip.images[role]}, truth.shape)
+    return unlabelled & enlarge(seen(chip.images[role]), truth.shape)
 
 
 def _grade(row: Row) -> float:

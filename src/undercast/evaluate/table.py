@@ -8,6 +8,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from undercast.errors import InputError, ModelError
 from undercast.predict import Predictor, answer
 from undercast.signature import Signature
 from undercast.task import NODATA
+
+T = TypeVar("T", bound=np.generic)
 
 TABLE, HISTOGRAMS = "table.csv", "histograms.npz"
 COLUMNS = (
@@ -177,6 +180,8 @@ def check_fit(signature: Signature, source: ChipSource) -> None:
         raise ModelError(f"model {signature.name} answers '{answered.name}', but the chips are labelled '{asked.name}'")
     signature.check_roles(set(source.modalities))
     for role, modality in signature.inputs.items():
+        if role not in source.modalities:
+            continue  # an optional one
         given = source.modalities[role]
         given.index(modality.bands)
         if given.unit != modality.unit:
@@ -190,6 +195,7 @@ def inputs_of(signature: Signature, source: ChipSource, chip: Chip) -> dict[str,
     return {
         role: chip.images[role][source.modalities[role].index(modality.bands)]
         for role, modality in signature.inputs.items()
+        if role in source.modalities
     }
 
 
@@ -206,14 +212,24 @@ def decide(probabilities: NDArray[np.float32], seen: NDArray[np.bool_], threshol
     return np.where(answered, classes, np.uint8(NODATA))
 
 
-def seen_by(images: Mapping[str, NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where every band of ``images`` was seen, as a map counts it; bool, at the output's ``shape`` by nearest pixel."""
-    seen: NDArray[np.bool_] = np.logical_and.reduce([np.isfinite(image).all(axis=0) for image in images.values()])
-    if seen.shape == shape:
-        return seen
-    rows, cols = (((np.arange(n) + 0.5) * old / n).astype(int) for n, old in zip(shape, seen.shape, strict=True))
-    nearest: NDArray[np.bool_] = seen[np.ix_(rows, cols)]
-    return nearest
+def observed(
+    signature: Signature, images: Mapping[str, NDArray[np.float32]], shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Where the model was shown what it needs, as a map counts it; bool, at the output's ``shape``."""
+    return enlarge(signature.observed({role: seen(image) for role, image in images.items()}), shape)
+
+
+def seen(image: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where every band of ``image`` ``[C, H, W]`` was seen, ``[H, W]`` bool."""
+    return np.asarray(np.isfinite(image).all(axis=0), np.bool_)
+
+
+def enlarge(mask: NDArray[T], shape: tuple[int, int]) -> NDArray[T]:
+    """``mask`` ``[H, W]`` on another grid over the same ground, by nearest pixel."""
+    if mask.shape == shape:
+        return mask
+    rows, cols = (((np.arange(n) + 0.5) * old / n).astype(int) for n, old in zip(shape, mask.shape, strict=True))
+    return mask[np.ix_(rows, cols)]
 
 
 def _read_row(line: Mapping[str, str], histogram: NDArray[np.float64], names: tuple[str, ...]) -> Row:
@@ -247,8 +263,7 @@ def _row(
         )
     if truth[truth != NODATA].size and truth[truth != NODATA].max() >= size:
         raise InputError(f"chip {info.key}: target '{target}' holds {truth[truth != NODATA].max()}, which is no class")
-    seen = seen_by(images, truth.shape)
-    classes = decide(probabilities, seen, signature.threshold)
+    classes = decide(probabilities, observed(signature, images, truth.shape), signature.threshold)
     valid = (truth != NODATA) & (classes != NODATA)
     pairs = truth[valid].astype(np.int64) * size + classes[valid]
     return Row(

@@ -1,7 +1,7 @@
 """From images to calibrated class probabilities: a chip at once, or a whole scene block by block."""
 
 from undercast.predict.mapper import AnsweredBlock, MapperConfig, answer_scene, blocks_of
-from undercast.predict.predictor import OpenVinoPredictor, Predictor, answer
+from undercast.predict.predictor import OpenVinoPredictor, Predictor, Restorer, answer, answer_outputs
 from undercast.predict.tiles import TilePlan
 
 __all__ = [
@@ -9,8 +9,10 @@ __all__ = [
     "MapperConfig",
     "OpenVinoPredictor",
     "Predictor",
+    "Restorer",
     "TilePlan",
     "answer",
+    "answer_outputs",
     "answer_scene",
     "blocks_of",
 ]

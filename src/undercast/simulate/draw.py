@@ -28,9 +28,10 @@ SIMULATED = ("flood", "clouds", "landcover", "landslide")
 
 
 def draw_parameters(seed: int, task: str = "flood", region: str = "") -> SceneParameters:
-    """The parameters of scene ``seed``; scenes of one seed differ between tasks in nothing but the sky and snow.
+    """The parameters of scene ``seed``; scenes of one seed differ between tasks in sky, snow and flood alone.
 
-    Landslides have scenes of their own, of ``region`` (see :mod:`~.regions`; empty: of any).
+    For ``landcover`` nothing is flooded: what lies under water has no cover to tell. Landslides have scenes of their
+    own, of ``region`` (see :mod:`~.regions`; empty: of any).
 
     Raises:
         ConfigError: there is no simulation for ``task``, or no such region.
@@ -50,7 +51,7 @@ def _draw(rng: np.random.Generator, seed: int, task: str, landscape: str) -> Sce
     radar = _radar(rng, landscape)
     optics = _optics(rng)
     own = generator(seed, task)
-    return SceneParameters(
+    drawn = SceneParameters(
         place=Place(
             landscape=landscape,
             epsg=int(32600 + 100 * rng.integers(0, 2) + rng.integers(1, 61)),
@@ -63,8 +64,11 @@ def _draw(rng: np.random.Generator, seed: int, task: str, landscape: str) -> Sce
         radar=radar,
         radar_pre=_before(rng, radar),
         optics=optics if task != "clouds" else optics.model_copy(update={"snow": _snow(own)}),
-        sky=_sky(rng) if task != "clouds" else _clouded_sky(own),
+        sky=_clouded_sky(own) if task in ("clouds", "landcover") else _sky(rng),
     )
+    if task == "landcover":
+        return drawn.model_copy(update={"water": drawn.water.model_copy(update={"flood": 0.0})})
+    return drawn
 
 
 def _log(rng: np.random.Generator, low: float, high: float) -> float:
@@ -249,7 +253,7 @@ def _snow(rng: np.random.Generator) -> float:
 
 
 def _clouded_sky(rng: np.random.Generator) -> Sky:
-    """What a cloud mask must tell: from no cloud at all to overcast, and thin cloud as often as thick."""
+    """What must be told apart or seen through: from no cloud at all to overcast, and thin cloud as often as thick."""
     kind = rng.random()
     cover = 0.0 if kind < 0.12 else float(rng.uniform(0.9, 1)) if kind < 0.22 else float(rng.beta(0.9, 1.2))
     return Sky(

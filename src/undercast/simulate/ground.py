@@ -127,9 +127,13 @@ LANDCOVER_OF: dict[Ground, str] = {
     ),
     **dict.fromkeys((Ground.TOWN, Ground.VILLAGE, Ground.INDUSTRY, Ground.ASPHALT), "urban"),
     **dict.fromkeys((Ground.SAND, Ground.ROCK, Ground.SALT), "barren"),
-    **dict.fromkeys((Ground.WATER, Ground.WETLAND), "water"),
+    **dict.fromkeys((Ground.WATER,), "water"),
 }
-"""The class of :data:`~undercast.task.LANDCOVER` of each; wetland is water, as in WorldCover brought down to six."""
+"""The class of :data:`~undercast.task.LANDCOVER` of each; marsh is none of them.
+
+[Xu 2024] counts WorldCover's wetland as water; a marsh here is reed over wet ground and looks like shrub to both
+sensors, so it has no answer (255).
+"""
 
 
 def column(name: str) -> Array:

@@ -19,7 +19,7 @@ from undercast.simulate.parameters import SceneParameters
 from undercast.simulate.slides import Slid, make_slides
 from undercast.simulate.terrain import PIXEL, Terrain, make_terrain, slope_of
 from undercast.simulate.water import Waters, emergent, label_of, make_water
-from undercast.task import LANDCOVER
+from undercast.task import LANDCOVER, NODATA
 
 MODALITIES: dict[str, Modality] = {
     "s1": S1,
@@ -169,15 +169,28 @@ def simulate_scene(
 TARGETS = ("flood", "flood_event", "flood_weak", "cloud", "cover")
 """The targets of a scene."""
 
-TASK_TARGETS = ("clouds", "landcover", "landslide")
-"""Targets named as their task: ``clouds`` is ``cloud``, ``landcover`` the six classes, ``landslide`` what slid."""
+TASK_TARGETS = ("clouds", "landcover", "landslide", "opacity")
+"""Targets that come when asked for. Those of a task: ``clouds`` is ``cloud``, ``landcover`` the six classes,
+``landslide`` what slid; and ``opacity``, the share of light that cloud and its shadow take away, percent."""
 
 
 def simulate_chip(
-    seed: int, size: int = 256, task: str = "flood", only: Collection[str] | None = None, region: str = ""
+    seed: int,
+    size: int = 256,
+    task: str = "flood",
+    only: Collection[str] | None = None,
+    region: str = "",
+    *,
+    cloud: float | None = None,
 ) -> Chip:
-    """Scene ``seed`` of ``size`` × ``size`` pixels as a chip: one event and one place of its own."""
-    scene = simulate_scene(size, size, seed, parameters=draw_parameters(seed, task, region), only=only)
+    """Scene ``seed`` of ``size`` × ``size`` pixels as a chip: one event and one place of its own.
+
+    ``cloud`` is the share of cloud, in place of the one that was drawn; the ground stays the same.
+    """
+    parameters = draw_parameters(seed, task, region)
+    if cloud is not None:
+        parameters = parameters.model_copy(update={"sky": parameters.sky.model_copy(update={"cover": cloud})})
+    scene = simulate_scene(size, size, seed, parameters=parameters, only=only)
     return Chip(
         key=f"simulated-{seed}",
         images=scene.images,
@@ -215,6 +228,8 @@ def _targets(world: _World, wanted: set[str], images: dict[str, Array]) -> dict[
     for name in ("cloud", "clouds"):
         if name in wanted:
             targets[name] = sky.cloud_class(world.clouds)
+    if "opacity" in wanted:
+        targets["opacity"] = sky.opacity(world.clouds)
     if {"cover", "landcover"} & wanted:
         cover = np.where(world.waters.permanent, np.uint8(Ground.WATER), world.land.cover)
         targets |= {"cover": cover} if "cover" in wanted else {}
@@ -227,8 +242,10 @@ def _targets(world: _World, wanted: set[str], images: dict[str, Array]) -> dict[
 
 def _landcover(cover: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Classes of :data:`~undercast.task.LANDCOVER` of :class:`~.ground.Ground`."""
-    table = np.array([LANDCOVER.value_of(LANDCOVER_OF[ground]) for ground in Ground], np.uint8)
-    return table[cover]
+    names = [LANDCOVER_OF.get(ground) for ground in Ground]
+    table = np.array([NODATA if name is None else LANDCOVER.value_of(name) for name in names], np.uint8)
+    found: NDArray[np.uint8] = table[cover]
+    return found
 
 
 def _truth(world: _World) -> dict[str, NDArray[np.generic]]:

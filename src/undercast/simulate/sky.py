@@ -57,7 +57,8 @@ def make_clouds(rng: np.random.Generator, shape: Shape, sky: Sky, optics: Optics
     # Ragged edges where the field is small enough to afford them.
     spacing = 2 if max(whole) < 600 else COARSE if max(whole) < 3000 else 2 * COARSE
     coarse = spectral(rng, coarse_shape(whole, spacing), sky.size / spacing, sky.exponent)
-    edge = level(coarse, 1 - sky.cover)
+    # Overcast is cloud down to the lowest point of the field.
+    edge = max(level(coarse, 1 - sky.cover), float(coarse.min()))
     depth = np.maximum(coarse - np.float32(min(edge, 1e3)), 0) * np.float32(sky.thickness)
     field = np.maximum(upsample(depth, whole, spacing), 0)
     thickness = np.ascontiguousarray(field[top : top + shape[0], left : left + shape[1]])
@@ -72,3 +73,9 @@ def cloud_class(clouds: Clouds) -> NDArray[np.uint8]:
     cloudy = clouds.transmission < CLOUD_BELOW
     shadow = (clouds.sunlight < SHADOW_BELOW) & ~cloudy
     return np.where(cloudy, 1, np.where(shadow, 2, 0)).astype(np.uint8)
+
+
+def opacity(clouds: Clouds) -> NDArray[np.uint8]:
+    """Share of light that cloud takes away on its way down (as shadow) and up, percent, ``[H, W]`` uint8."""
+    taken: NDArray[np.uint8] = np.rint(100 * (1 - clouds.transmission * clouds.sunlight)).astype(np.uint8)
+    return taken
