@@ -410,7 +410,7 @@ def test_a_folder_can_answer_a_task_of_its_own(folder):
 def test_layouts_are_told_apart_and_others_refused(folder, tmp_path_factory):
     assert isinstance(open_dataset(folder / "index.csv"), FolderChips)
     empty = tmp_path_factory.mktemp("empty")
-    with pytest.raises(InputError, match=r"sen1floods11, ombria, folder"):
+    with pytest.raises(InputError, match=r"sen1floods11, ombria, .*folder"):
         open_dataset(empty)
     shutil.rmtree(empty)
     with pytest.raises(InputError, match="no such folder"):

@@ -5,17 +5,38 @@ from collections.abc import Callable
 from pathlib import Path
 
 from undercast.chip import ChipSource
+from undercast.datasets.clouded import Clouded, CloudedConfig
 from undercast.datasets.folder import INDEX, FolderChips
+from undercast.datasets.m3rcr import M3RCR, is_m3rcr
 from undercast.datasets.ombria import Ombria
 from undercast.datasets.sen1floods11 import Sen1Floods11, version_folder
+from undercast.datasets.sen12mscr import Sen12MSCR, is_sen12mscr
 from undercast.datasets.simulated import SimulatedChips
+from undercast.datasets.terramesh import TerraMesh, is_terramesh
+from undercast.datasets.whu_opt_sar import WhuOptSar, is_whu_opt_sar
 from undercast.errors import InputError
 
-__all__ = ["FolderChips", "Ombria", "Sen1Floods11", "SimulatedChips", "open_dataset"]
+__all__ = [
+    "M3RCR",
+    "Clouded",
+    "CloudedConfig",
+    "FolderChips",
+    "Ombria",
+    "Sen1Floods11",
+    "Sen12MSCR",
+    "SimulatedChips",
+    "TerraMesh",
+    "WhuOptSar",
+    "open_dataset",
+]
 
 LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], ChipSource]]] = {
     "sen1floods11": (lambda path: version_folder(path) is not None, Sen1Floods11),
     "ombria": (lambda path: (path / "groups.csv").is_file() and (path / "OmbriaS1").is_dir(), Ombria),
+    "m3rcr": (is_m3rcr, M3RCR),
+    "whu_opt_sar": (is_whu_opt_sar, WhuOptSar),
+    "terramesh": (is_terramesh, TerraMesh),
+    "sen12mscr": (is_sen12mscr, Sen12MSCR),
     "folder": (lambda path: (path / INDEX).is_file() or path.suffix == ".csv", FolderChips),
 }
 """Layout name → whether a path is laid out so, and how it is opened."""

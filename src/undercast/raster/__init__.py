@@ -6,8 +6,8 @@ import os
 # enough for a row of tiles of a whole Sentinel-1 scene stored in strips, which would else be decoded once a tile.
 os.environ.setdefault("GDAL_CACHEMAX", "256")
 
-from undercast.raster.geotiff import Header, read_array, write_raster
+from undercast.raster.geotiff import Header, read_array, read_header, write_raster
 from undercast.raster.scene import Scene
 from undercast.raster.windows import Window, cut
 
-__all__ = ["Header", "Scene", "Window", "cut", "read_array", "write_raster"]
+__all__ = ["Header", "Scene", "Window", "cut", "read_array", "read_header", "write_raster"]

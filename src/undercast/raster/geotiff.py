@@ -18,6 +18,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError, RasterioIOError
 
 from undercast.errors import InputError, ProductError
+from undercast.raster.windows import Window
 
 Grid: TypeAlias = GeoBox | tuple[str, tuple[float, float, float, float, float, float]]
 """Where pixels are: a GeoBox, or a CRS with the transform a, b, c, d, e, f."""
@@ -115,15 +116,18 @@ def read_header(path: str | Path) -> Header:
         return Header.of(source, str(path))
 
 
-def read_array(path: str | Path) -> tuple[NDArray[Any], Header]:
-    """A whole raster ``[C, H, W]`` in its own dtype and unit, and its header; nothing is masked or scaled.
+def read_array(path: str | Path, window: Window | None = None) -> tuple[NDArray[Any], Header]:
+    """A raster ``[C, H, W]`` in its own dtype and unit, and its header; nothing is masked or scaled.
+
+    The whole of it, or ``window``, which must lie inside.
 
     Raises:
         InputError: the file is missing, no raster, or damaged.
     """
+    area = window and rasterio.windows.Window(window.col, window.row, window.width, window.height)
     with open_raster(str(path)) as source:
         try:
-            return source.read(), Header.of(source, str(path))
+            return source.read(window=area), Header.of(source, str(path))
         except RasterioIOError:
             raise InputError(f"{path}: is truncated or damaged; copy or download it again") from None
 
