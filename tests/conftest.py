@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from undercast.bands import S1
+from undercast.bands import S1, S2_L1C
 from undercast.model import ModelFolder, write_signature
 from undercast.raster import write_raster
 from undercast.signature import Signature
-from undercast.task import FLOOD
+from undercast.task import CLOUDS, FLOOD
 
 UTM = ("EPSG:32631", (10.0, 0.0, 500000.0, 0.0, -10.0, 4900000.0))
 
@@ -91,3 +91,61 @@ def write_scene(tmp_path: Path) -> Callable[..., str]:
 def read_json(path: Path) -> dict:
     """A JSON file as a dictionary."""
     return json.loads(path.read_text("utf-8"))
+
+
+FOUR_BANDS = S2_L1C.select(("B02", "B03", "B04", "B08"))
+
+
+def write_tiny_cloud_model(folder: Path) -> ModelFolder:
+    """A convolutional network of stride 4 and a reach of 9 pixels: cloud is blue above 0.3, shadow B08 below 0.15.
+
+    NaN → 0, 3×3 average of a score for each class, 4×4 pooling and back, softmax.
+    """
+    folder.mkdir(parents=True)
+    scores = np.zeros((3, 4, 3, 3), np.float32)
+    scores[1, 0], scores[2, 3] = 20 / 9, -40 / 9
+    weights = {
+        "zero": np.array(0.0, np.float32),
+        "mix": scores,
+        "bias": np.array([0.0, -6.0, 6.0], np.float32),
+        "smooth": np.tile(np.eye(3, dtype=np.float32)[:, :, None, None], (1, 1, 3, 3)) / 9,
+        "scales": np.array([1, 1, 4, 4], np.float32),
+    }
+    nodes = [
+        helper.make_node("IsNaN", ["s2"], ["unseen"]),
+        helper.make_node("Where", ["unseen", "zero", "s2"], ["filled"]),
+        helper.make_node("Conv", ["filled", "mix", "bias"], ["local"], pads=[1, 1, 1, 1]),
+        helper.make_node("AveragePool", ["local"], ["coarse"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["coarse", "smooth"], ["context"], pads=[1, 1, 1, 1]),
+        helper.make_node("Resize", ["context", "", "scales"], ["fine"], mode="nearest"),
+        helper.make_node("Sum", ["local", "fine"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny-clouds",
+        [helper.make_tensor_value_info("s2", TensorProto.FLOAT, ["B", 4, "H", "W"])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["B", 3, "H", "W"])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / "model.onnx"
+    )
+    signature = Signature(name="tiny-clouds", task=CLOUDS, inputs={"s2": FOUR_BANDS}, stride=4, margin=12)
+    write_signature(signature, folder)
+    return ModelFolder.open(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_clouds(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """The small cloud model, in a folder of its own."""
+    return write_tiny_cloud_model(tmp_path_factory.mktemp("models") / "tiny-clouds")
+
+
+def reflectance(height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
+    """Blue, green, red and near infrared ``[4, H, W]``: land, a cloud, and its shadow beside it."""
+    random = np.random.default_rng(seed)
+    image = np.array([0.1, 0.11, 0.1, 0.3])[:, None, None] + random.normal(0, 0.01, (4, height, width))
+    image[:, height // 3 : 2 * height // 3, width // 4 : width // 2] = 0.6 + random.normal(0, 0.05)
+    image[:, height // 3 : 2 * height // 3, width // 2 : 2 * width // 3] *= 0.3
+    return np.clip(image, 0.005, None).astype(np.float32)

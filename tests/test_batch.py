@@ -46,7 +46,7 @@ def test_scenes_are_found_by_folder_and_by_name(folder, tiny_model):
 @pytest.mark.parametrize(
     ("names", "scenes"),
     [
-        (["vv.tif", "vh.tif"], ["vh", "vv"]),  # nothing is left of the names, so they say nothing of belonging together
+        (["vv.tif", "vh.tif"], ["in"]),  # nothing is left of the names: the scene is called as its folder
         (["a-vv-002.tif", "a-vh-002.tif"], ["a-002"]),
         (["a_VV.tif", "a_VH.tif", "a_s1_pre_VV.tif", "a_s1_pre_VH.tif"], ["a"]),
         (["a.tif", "a_occurrence.tif", "b.TIFF"], ["a", "b"]),
@@ -54,9 +54,11 @@ def test_scenes_are_found_by_folder_and_by_name(folder, tiny_model):
     ],
 )
 def test_names_without_bands_and_roles(tmp_path, tiny_model, names, scenes):
+    folder = tmp_path / "in"
+    folder.mkdir()
     for name in names:
-        (tmp_path / name).touch()
-    assert [scene.name for scene in find_scenes([tmp_path], tiny_model.signature)] == scenes
+        (folder / name).touch()
+    assert [scene.name for scene in find_scenes([folder], tiny_model.signature)] == scenes
 
 
 def test_no_scene_and_two_of_one_name(tmp_path, tiny_model):

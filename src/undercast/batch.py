@@ -2,8 +2,9 @@
 
 What a folder holds: every folder in it with rasters is a scene, all of its rasters together; rasters that lie in it
 directly are one scene for each name, when the words for bands and roles are taken out of it (``a_VV.tif``, ``a_VH.tif``
-and ``a_dem.tif`` are the scene ``a``). A raster whose name holds the word of a role that the model does not need
-(``dem``, ``occurrence``, ``reference``, ``s1_pre``) is that role. Names that begin with a dot are passed over.
+and ``a_dem.tif`` are the scene ``a``; ``B02.tif`` and ``B03.tif`` are one that is called as the folder is). A raster
+whose name holds the word of a role that the model does not need (``dem``, ``occurrence``, ``reference``, ``s1_pre``)
+is that role. Names that begin with a dot are passed over.
 """
 
 import re
@@ -15,7 +16,7 @@ from typing import Any, Literal
 from undercast.errors import InputError, UndercastError
 from undercast.mapping.job import roles_of
 from undercast.product.write import RECORD
-from undercast.raster.inputs import POLARISATIONS
+from undercast.raster.inputs import names_of
 from undercast.signature import Signature
 
 RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".nc")
@@ -102,13 +103,14 @@ def _stamp(product: Path) -> tuple[int, int] | None:
 
 def _in_folder(folder: Path, signature: Signature) -> dict[str, tuple[str, ...]]:
     optional = [role for role in roles_of(signature) if role not in signature.inputs]
+    bands = [name for modality in signature.inputs.values() for names in names_of(modality).values() for name in names]
     scenes: dict[str, list[Path]] = {}
     inside: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.name.startswith(".") and (rasters := _rasters(path)):
             inside[path.name] = rasters
     for path in _rasters(folder):
-        scenes.setdefault(_scene_name(path.stem, optional), []).append(path)
+        scenes.setdefault(_scene_name(path, optional, bands), []).append(path)
     if twice := sorted(scenes.keys() & inside.keys()):
         raise InputError(f"{folder}: holds both a folder {twice[0]} and rasters of that name; move the rasters into it")
     return {name: tuple(_input(path, optional) for path in paths) for name, paths in (scenes | inside).items()}
@@ -132,14 +134,14 @@ def _role(stem: str, optional: Sequence[str]) -> str | None:
     return next((role for role in sorted(optional, key=len, reverse=True) if f"_{role}_" in words), None)
 
 
-def _scene_name(stem: str, optional: Sequence[str]) -> str:
-    """``stem`` less the words for a band and for a role; all of it where nothing else is left."""
-    role = _role(stem, optional)
-    words = [*POLARISATIONS, *([role.replace("_", "[-_. ]")] if role else [])]
-    rest = stem
+def _scene_name(path: Path, optional: Sequence[str], bands: Sequence[str]) -> str:
+    """The name of ``path`` less the words for a band and for a role; its folder's where nothing else is left."""
+    role = _role(path.stem, optional)
+    words = [*bands, *([role.replace("_", "[-_. ]")] if role else [])]
+    rest = path.stem
     for word in words:
         rest = re.sub(rf"(?i)(^|[-_. ]){word}(?=$|[-_. ])", "", rest)
-    return rest.strip("-_. ") or stem
+    return rest.strip("-_. ") or path.resolve().parent.name or path.stem
 
 
 def _words(stem: str) -> str:

@@ -32,6 +32,13 @@ def map_(
     unit: Annotated[
         Literal["db", "power"] | None, typer.Option(help="Unit of radar images; found from the numbers if not said.")
     ] = None,
+    optical: Annotated[
+        Literal["counts", "counts-1000", "reflectance"] | None,
+        typer.Option(
+            help="What optical images hold, if not found: reflectance × 10000, that with 1000 added (from processing "
+            "baseline 04.00 on), or reflectance."
+        ),
+    ] = None,
     nodata: Annotated[
         float | None, typer.Option(help="Value that means 'not observed', instead of what the files declare.")
     ] = None,
@@ -74,6 +81,7 @@ def map_(
             map_scene,
             model=folder,
             unit={"db": "dB", "power": "power", None: None}[unit],
+            optical=optical,
             nodata=nodata,
             precision=precision,
             areas=areas,

@@ -85,7 +85,7 @@ class FolderChips:
         row, info = self._rows[number], self.index[number]
         given = [f"{name}={self.folder / row[name]}" for name in self._inputs if row[name]]
         roles = [role for role in self._modalities if any(row[c] for c in self._inputs if c.partition(":")[0] == role)]
-        with Scene.open(given, self._modalities, roles) as scene:
+        with Scene.open(given, self._modalities, roles, settle=False) as scene:
             images = scene.read(Window(0, 0, *scene.shape))
             shape = scene.shape
         for role, modality in self._modalities.items():

@@ -21,6 +21,7 @@ from undercast.model import ModelFolder
 from undercast.predict import OpenVinoPredictor
 from undercast.raster.backscatter import RadarUnit
 from undercast.raster.inputs import parse_request
+from undercast.raster.reflectance import OpticalForm
 from undercast.raster.windows import Window
 
 LOCAL = "local"
@@ -39,6 +40,7 @@ class Request:
     precision: str
     config: MapConfig
     unit: RadarUnit | None
+    optical: OpticalForm | None
     nodata: float | None
 
     @classmethod
@@ -46,7 +48,7 @@ class Request:
         """What a worker needs for ``job`` of ``inputs``; one thread each, for workers come by the core."""
         config = job.config.model_copy(update={"mapper": job.config.mapper.model_copy(update={"threads": 1})})
         model = str(job.model.path.absolute())
-        return cls(tuple(map(_absolute, inputs)), model, job.precision, config, job.unit, job.nodata)
+        return cls(tuple(map(_absolute, inputs)), model, job.precision, config, job.unit, job.optical, job.nodata)
 
 
 @contextmanager
@@ -128,8 +130,8 @@ def _opened(request: Request) -> _Opened:
             model = ModelFolder.open(Path(request.model))
             job = stack.enter_context(
                 open_job(
-                    request.inputs, model, request.config, unit=request.unit, nodata=request.nodata,
-                    precision=request.precision, hashed=False,
+                    request.inputs, model, request.config, unit=request.unit, optical=request.optical,
+                    nodata=request.nodata, precision=request.precision, hashed=False,
                 )
             )  # fmt: skip
             _held[request] = (job, OpenVinoPredictor(model, request.precision, 1), stack)

@@ -96,6 +96,12 @@ def _model(job: Job) -> dict[str, Any]:
     return {"name": job.model.name, "version": job.signature.version, "precision": job.precision}
 
 
+def _declared(job: Job) -> dict[str, Any]:
+    """What the user said of the inputs."""
+    optical = {"optical": job.optical} if job.optical else {}
+    return {"unit": job.unit, **optical, "nodata": job.nodata}
+
+
 def describe(job: Job) -> dict[str, Any]:
     """The run record: all that the product's bytes depend on. Waits for what goes in to be hashed."""
     scene, digests = job.scene, {path: future.result() for path, future in job.digests.items()}
@@ -103,7 +109,7 @@ def describe(job: Job) -> dict[str, Any]:
         "versions": versions(),
         "model": _model(job) | {"sha256": job.model.digest(job.precision), "threshold": job.signature.threshold},
         "inputs": describe_inputs(scene, digests),
-        "parameters": job.config.recorded() | {"unit": job.unit, "nodata": job.nodata},
+        "parameters": job.config.recorded() | _declared(job),
         "grid": {"crs": crs_name(scene.grid), "transform": list(scene.grid.affine)[:6], "shape": list(scene.shape)},
     }
     if job.areas:

@@ -14,6 +14,7 @@ from undercast.product.codes import Entry, entries_of
 from undercast.product.record import digest
 from undercast.raster.backscatter import RadarUnit
 from undercast.raster.exclusion import TerrainMask
+from undercast.raster.reflectance import OpticalForm
 from undercast.raster.scene import Scene
 from undercast.signature import Signature
 from undercast.task import FLOOD
@@ -26,9 +27,9 @@ REFERENCE = Modality(instrument="reference water", bands=("water",), unit="perce
 class Job:
     """One scene to map.
 
-    ``unit`` and ``nodata`` are what the user declared; ``areas`` is the file of ``units`` as it was given; ``guard``
-    holds the scene against the model's training; ``relief`` tells what terrain rules out, where an elevation was given;
-    ``digests`` are the sha256 of every file that goes in, by path, being computed meanwhile.
+    ``unit``, ``optical`` and ``nodata`` are what the user declared; ``areas`` is the file of ``units`` as it was given;
+    ``guard`` holds the scene against the model's training; ``relief`` tells what terrain rules out, where an elevation
+    was given; ``digests`` are the sha256 of every file that goes in, by path, being computed meanwhile.
     """
 
     scene: Scene
@@ -36,6 +37,7 @@ class Job:
     precision: str
     config: MapConfig
     unit: RadarUnit | None
+    optical: OpticalForm | None
     nodata: float | None
     areas: str | None
     units: Units | None
@@ -67,6 +69,7 @@ def open_job(
     config: MapConfig,
     *,
     unit: RadarUnit | None = None,
+    optical: OpticalForm | None = None,
     nodata: float | None = None,
     precision: str = "fp32",
     areas: str | None = None,
@@ -80,7 +83,9 @@ def open_job(
     signature = model.signature
     vector = split_layer(areas) if areas else None
     with (
-        Scene.open(inputs, roles_of(signature), list(signature.inputs), unit=unit, nodata=nodata) as scene,
+        Scene.open(
+            inputs, roles_of(signature), list(signature.inputs), unit=unit, optical=optical, nodata=nodata
+        ) as scene,
         ThreadPoolExecutor(1, "hash") as hashing,
     ):
         units = read_units(vector[0], scene.grid, vector[1]) if vector else None
@@ -90,7 +95,7 @@ def open_job(
         try:
             guard = Guard.of(scene, signature, config.domain)
             relief = _relief(scene, config) if signature.task.name == FLOOD.name else None
-            yield Job(scene, model, precision, config, unit, nodata, areas, units, guard, relief, digests)
+            yield Job(scene, model, precision, config, unit, optical, nodata, areas, units, guard, relief, digests)
         finally:
             hashing.shutdown(cancel_futures=True)
 

@@ -18,6 +18,7 @@ from undercast.product.quicklook import Preview
 from undercast.product.summary import Tally
 from undercast.product.write import CLASSES, LIKELIHOOD, RECORD, SUMMARY, LayerWriter, ProductWriter
 from undercast.raster.backscatter import RadarUnit
+from undercast.raster.reflectance import OpticalForm
 
 Progress = Callable[[int, int], None]
 """Told after each block how many pixels are done, and of how many."""
@@ -29,6 +30,7 @@ def map_scene(
     out: Path,
     *,
     unit: RadarUnit | None = None,
+    optical: OpticalForm | None = None,
     nodata: float | None = None,
     precision: str = "fp32",
     areas: str | None = None,
@@ -40,11 +42,12 @@ def map_scene(
 ) -> dict[str, Any]:
     """Map one scene into the folder ``out`` and return its summary (the body of ``summary.json``).
 
-    ``inputs`` are as in :meth:`undercast.raster.Scene.open`, ``unit`` declares that of radar images, ``nodata``
-    overrides what the files declare. Flood is told apart from other water by any of the roles ``occurrence`` (how often
-    there is water, percent), ``reference`` (a mask) and the model's own with ``_pre`` (an image from before, mapped
-    too); where all of these see nothing, water is not told apart. The role ``dem`` excludes ground where no flood can
-    be. ``areas`` is a vector file, or ``FILE:LAYER``, for whose polygons areas are counted.
+    ``inputs`` are as in :meth:`undercast.raster.Scene.open`, ``unit`` declares that of radar images, ``optical`` what
+    optical ones hold, and ``nodata`` overrides what the files declare. Flood is told apart from other water by any of
+    the roles ``occurrence`` (how often there is water, percent), ``reference`` (a mask) and the model's own with
+    ``_pre`` (an image from before, mapped too); where all of these see nothing, water is not told apart. The role
+    ``dem`` excludes ground where no flood can be. ``areas`` is a vector file, or ``FILE:LAYER``, for whose polygons
+    areas are counted.
 
     ``resume`` goes on from the blocks that a killed map of the same scene left, and takes a complete product of the
     same scene as it is. ``cluster`` is a Dask client (:func:`undercast.mapping.cluster.connect`) whose workers answer
@@ -56,7 +59,8 @@ def map_scene(
         ProductError: ``out`` exists, or cannot be written.
     """
     config = config or MapConfig()
-    with open_job(inputs, model, config, unit=unit, nodata=nodata, precision=precision, areas=areas) as job:
+    declared: dict[str, Any] = {"unit": unit, "optical": optical, "nodata": nodata}
+    with open_job(inputs, model, config, **declared, precision=precision, areas=areas) as job:
         if resume and (complete := _complete(out, job)):
             return complete
         with ProductWriter(out, overwrite=overwrite) as product:

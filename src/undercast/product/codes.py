@@ -60,7 +60,8 @@ def entries_of(task: Task) -> tuple[Entry, ...]:
     if task.name == "flood":
         return FLOOD_ENTRIES + NO_ANSWER_ENTRIES
     own = tuple(Entry(label.value, label.name.replace(" ", "_"), label.name, label.color) for label in task.classes)
-    return own + NO_ANSWER_ENTRIES
+    keys = {entry.key for entry in own}  # where cloud is what was asked for, it is a class and no reason for none
+    return own + tuple(entry for entry in NO_ANSWER_ENTRIES if entry.key not in keys)
 
 
 def encode(

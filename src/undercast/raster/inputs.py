@@ -8,11 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from undercast.bands import Modality
+from undercast.bands import S2_L1C, Modality
 from undercast.errors import InputError
 from undercast.raster.geotiff import Header, read_header
 
 POLARISATIONS = ("VV", "VH", "HH", "HV")
+# The names that catalogues and exports give the bands of Sentinel-2, beside their own.
+COLOURS = {
+    "B02": ("blue",),
+    "B03": ("green",),
+    "B04": ("red",),
+    "B08": ("nir",),
+    "B11": ("swir16", "swir1"),
+    "B12": ("swir22", "swir2"),
+}
 
 
 @dataclass(frozen=True)
@@ -115,10 +124,20 @@ def _bands_of(request: Request, role: str, modality: Modality) -> list[BandFile]
     )
 
 
+def names_of(modality: Modality) -> dict[str, tuple[str, ...]]:
+    """Every band that files of the instrument may hold → the words, in small letters, by which it is known."""
+    bands = dict.fromkeys(modality.bands)
+    if "VV" in bands:
+        bands |= dict.fromkeys(POLARISATIONS)
+    if not modality.instrument.startswith("Sentinel-2"):
+        return {band: (band.lower(),) for band in bands}
+    bands |= dict.fromkeys(S2_L1C.bands)
+    return {band: (band.lower(), band.replace("B0", "b").lower(), *COLOURS.get(band, ())) for band in bands}
+
+
 def _names_in(text: str, modality: Modality) -> list[str]:
-    known = dict.fromkeys((*modality.bands, *(POLARISATIONS if "VV" in modality.bands else ())))
-    words = re.split(r"[^a-z0-9]+", text.lower())
-    return [name for name in known if name.lower() in words]
+    words = set(re.split(r"[^a-z0-9]+", text.lower()))
+    return [band for band, names in names_of(modality).items() if words.intersection(names)]
 
 
 def _by_description(header: Header, role: str, modality: Modality) -> list[BandFile]:

@@ -1,6 +1,5 @@
 """Co-registered rasters by role on one grid, read by window and never held whole."""
 
-import math
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,24 +18,14 @@ from rasterio.vrt import WarpedVRT
 
 from undercast.bands import Modality
 from undercast.errors import InputError
+from undercast.raster.align import Layer, fill_of, layers_of
 from undercast.raster.backscatter import RadarUnit, judge, settle_unit, to_backscatter, unseen_to_nan
-from undercast.raster.geotiff import Header, open_raster, pixel_in, same_grid
+from undercast.raster.geotiff import open_raster
 from undercast.raster.inputs import BandFile, assign_bands
+from undercast.raster.reflectance import OpticalForm, settle_form, to_reflectance
 from undercast.raster.windows import Window, cut
 
-
-@dataclass(frozen=True)
-class Layer:
-    """The bands of a role that one file holds, and how they come onto the scene's grid.
-
-    ``numbers`` are the file's bands (from 1), ``channels`` where they go in the role's image. ``resampling`` is None
-    where the file is on the scene's grid already.
-    """
-
-    header: Header
-    numbers: tuple[int, ...]
-    channels: tuple[int, ...]
-    resampling: str | None
+AS_DECLARED = "as declared by the role"
 
 
 @dataclass(frozen=True)
@@ -72,13 +61,16 @@ class Scene:
         required: Sequence[str] | None = None,
         *,
         unit: RadarUnit | None = None,
+        optical: OpticalForm | None = None,
         nodata: float | None = None,
+        settle: bool = True,
     ) -> "Scene":
         """Open what the user gave: ``PATH``, ``ROLE=PATH`` or ``ROLE:BAND=PATH`` (see :mod:`undercast.raster.inputs`).
 
         ``required`` are the roles that must be there (all of ``modalities`` if not given); the first band of the first
-        gives the grid, and what lies on another grid is aligned to it. ``unit`` declares that of radar images; it is
-        found from the numbers otherwise. ``nodata`` overrides what radar images and required roles declare.
+        gives the grid, and what lies on another grid is aligned to it. ``unit`` declares that of radar images
+        and ``optical`` what optical ones hold; both are found otherwise, or, without ``settle``, optical images are
+        left as they are stored. ``nodata`` overrides what radar images and required roles declare.
 
         Raises:
             InputError: a file, band, grid or unit cannot be used; the message names it and says what to do.
@@ -89,11 +81,11 @@ class Scene:
         images: dict[str, RoleImage] = {}
         for role in sorted(found, key=lambda name: (name not in required, list(modalities).index(name))):
             modality = modalities[role]
-            layers = _layers(found[role], grid, modality)
+            layers = layers_of(found[role], grid, modality)
             fill = nodata if role in required or modality.unit == "dB" else None
-            plain = RoleImage(modality, found[role], layers, modality.unit, "as declared by the role", fill)
+            plain = RoleImage(modality, found[role], layers, modality.unit, AS_DECLARED, fill)
             with cls(grid, {role: plain}) as probe:
-                images[role] = probe._settled(role, unit)
+                images[role] = probe._settled(role, unit, optical, settle)
         return cls(grid, images)
 
     def __enter__(self) -> "Scene":
@@ -122,7 +114,8 @@ class Scene:
         stem = Path(items[0].header.path).stem
         if len({item.header.path for item in items}) == 1:
             return stem
-        return re.sub(rf"(?i)(^|[^a-z0-9]){items[0].band}(?=$|[^a-z0-9])", "", stem).strip("-_ ") or stem
+        rest = re.sub(rf"(?i)(^|[^a-z0-9]){items[0].band}(?=$|[^a-z0-9])", "", stem).strip("-_ ")
+        return rest or Path(items[0].header.path).resolve().parent.name or stem
 
     @property
     def acquired(self) -> datetime | None:
@@ -139,7 +132,7 @@ class Scene:
                 for item in image.bands
                 if "assumed" in item.why
             ]
-            if image.modality.unit == "dB":
+            if image.why_unit != AS_DECLARED:
                 lines.append(f"{role} is in {image.unit} ({image.why_unit})")
             for layer in image.layers:
                 if layer.resampling:
@@ -205,7 +198,7 @@ class Scene:
             if layer.resampling:
                 source = WarpedVRT(
                     source, crs=str(self.grid.crs), transform=self.grid.affine, width=self.grid.width,
-                    height=self.grid.height, resampling=Resampling[layer.resampling], nodata=_fill(layer.header),
+                    height=self.grid.height, resampling=Resampling[layer.resampling], nodata=fill_of(layer.header),
                 )  # fmt: skip
                 opened.append(source)
             handles[id(layer)] = source
@@ -217,15 +210,19 @@ class Scene:
         if image.modality.unit == "dB":
             return to_backscatter(values, "dB" if image.unit == "dB" else "power")
         if image.modality.unit == "reflectance":
-            return unseen_to_nan(values)
+            return to_reflectance(unseen_to_nan(values), _form_of(image.unit))
         low, high = image.modality.valid_range
         with np.errstate(invalid="ignore"):
             np.copyto(values, np.nan, where=(values < low) | (values > high))
         return values
 
-    def _settled(self, role: str, declared: RadarUnit | None) -> RoleImage:
+    def _settled(self, role: str, declared: RadarUnit | None, optical: OpticalForm | None, settle: bool) -> RoleImage:
         """The image of ``role`` with its unit settled from the numbers."""
         image = self.images[role]
+        if image.modality.unit == "reflectance" and settle:
+            headers = {item.band: item.header for item in image.bands}
+            form, why = settle_form(self._sample(role), headers, optical)
+            return replace(image, unit=form, why_unit=why)
         if image.modality.unit != "dB":
             return image
         sample = self._sample(role)
@@ -256,41 +253,5 @@ class Scene:
         return sample
 
 
-def _fill(header: Header) -> float | None:
-    """What the warper must not mix in: the declared value, else NaN where the file can hold it."""
-    if header.nodata[0] is not None:
-        return float(header.nodata[0])
-    return float("nan") if header.dtypes[0].startswith("float") else None
-
-
-def _layers(bands: Sequence[BandFile], grid: GeoBox, modality: Modality) -> tuple[Layer, ...]:
-    layers = []
-    for path in dict.fromkeys(item.header.path for item in bands):
-        items = [item for item in bands if item.header.path == path]
-        header = items[0].header
-        resampling = None
-        if not same_grid(header.grid, grid):
-            whole_pixels = _subset_of(header.grid, grid) or modality.unit == "percent"
-            resampling = "nearest" if whole_pixels else "bilinear"
-            if not _overlap(header.grid, grid):
-                raise InputError(f"{path}: does not overlap the scene it belongs to; give rasters of one place")
-        numbers = tuple(item.number for item in items)
-        layers.append(Layer(header, numbers, tuple(modality.bands.index(item.band) for item in items), resampling))
-    return tuple(layers)
-
-
-def _subset_of(other: GeoBox, grid: GeoBox) -> bool:
-    """Whether the pixels of both grids coincide, so that alignment moves whole pixels only."""
-    if other.crs != grid.crs:
-        return False
-    height, width = other.shape
-    col, row = pixel_in(grid, other, 0, 0)
-    col, row = round(col), round(row)
-    return all(
-        math.dist(pixel_in(grid, other, *corner), (corner[0] + col, corner[1] + row)) < 1e-3
-        for corner in ((0, 0), (width, 0), (0, height))
-    )
-
-
-def _overlap(other: GeoBox, grid: GeoBox) -> bool:
-    return bool(other.extent.to_crs(grid.crs).intersects(grid.extent))
+def _form_of(unit: str) -> OpticalForm:
+    return "counts" if unit == "counts" else "counts-1000" if unit == "counts-1000" else "reflectance"
