@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from undercast.errors import InputError
 
-Unit = Literal["dB", "power", "reflectance", "metre", "percent", "relative"]
+Unit = Literal["dB", "power", "reflectance", "metre", "percent", "relative", "degree"]
 
 POWER_FLOOR = 1e-5
 """Linear power below this (-50 dB) is beneath any Sentinel-1 noise floor; zero has no logarithm."""

@@ -7,6 +7,9 @@ from pathlib import Path
 from undercast.chip import ChipSource
 from undercast.datasets.clouded import Clouded, CloudedConfig
 from undercast.datasets.folder import INDEX, FolderChips
+from undercast.datasets.l4s_rgb import L4sRgb, is_l4s_rgb
+from undercast.datasets.landslide4sense import Landslide4Sense, is_landslide4sense
+from undercast.datasets.landslide_cubes import LandslideCubes, cubes_at
 from undercast.datasets.m3rcr import M3RCR, is_m3rcr
 from undercast.datasets.ombria import Ombria
 from undercast.datasets.sen1floods11 import Sen1Floods11, version_folder
@@ -21,6 +24,9 @@ __all__ = [
     "Clouded",
     "CloudedConfig",
     "FolderChips",
+    "L4sRgb",
+    "Landslide4Sense",
+    "LandslideCubes",
     "Ombria",
     "Sen1Floods11",
     "Sen12MSCR",
@@ -37,6 +43,9 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], ChipSource]]] 
     "whu_opt_sar": (is_whu_opt_sar, WhuOptSar),
     "terramesh": (is_terramesh, TerraMesh),
     "sen12mscr": (is_sen12mscr, Sen12MSCR),
+    "landslide_cubes": (lambda path: bool(cubes_at(path)), LandslideCubes),
+    "landslide4sense": (is_landslide4sense, Landslide4Sense),
+    "l4s_rgb": (is_l4s_rgb, L4sRgb),
     "folder": (lambda path: (path / INDEX).is_file() or path.suffix == ".csv", FolderChips),
 }
 """Layout name → whether a path is laid out so, and how it is opened."""
