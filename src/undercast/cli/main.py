@@ -13,6 +13,7 @@ from undercast.errors import UndercastError
 VERBS = {
     "demo": "demo",
     "map": "map_",
+    "stream": "stream",
     "show": "show",
     "verify": "verify",
     "models": "models",

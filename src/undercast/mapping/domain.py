@@ -82,6 +82,12 @@ class Guard:
             return cls({"verdict": "not checked", "why": "nothing was seen where it was looked at"}, (), limits)
         return cls({"verdict": "outside" if notes else "inside", "bands": bands}, tuple(notes), limits)
 
+    @classmethod
+    def of_pixels(cls, signature: Signature, config: DomainConfig) -> "Guard":
+        """Only the limits of pixels, for a scene that cannot be looked at beforehand."""
+        limits = {} if config.policy == "off" else _limits(signature, config.beyond)
+        return cls({"verdict": "not checked", "why": "the scene was not there yet"}, (), limits)
+
     def outside(self, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Where any band of a block, ``[C, h, w]`` by role, is beyond the limits: ``[h, w]`` bool."""
         outside = np.zeros(next(iter(images.values())).shape[1:], np.bool_)
