@@ -1,32 +1,40 @@
 """Real floods, few labels: does a student on radar gain from a teacher that also sees the optical image? (OMBRIA)
 
 Event folds of ``groups.csv``. A fraction of the training patches is labelled, drawn by the seed; all training pairs
-serve unlabelled. Arms of one seed and fraction share labels, steps, chips a step and validation. ``self-distilled``
-has the supervised student of its seed for a teacher. The decision threshold of each model is the best on the training
-folds; scores are of the validation folds, together and each. Writes ``results/flood-ombria.csv`` row by row: what is
-there already is not run again.
+serve unlabelled. Arms of one seed and fraction share labels, and students of all arms steps and crops a step. The
+teacher is two networks on S1 and S2, asked about each patch and its mirror image; ``teacher`` scores their mean
+without the mirror. ``self-distilled`` has the supervised student of its seed for a teacher, asked the same way. The
+decision threshold of each arm is the best on the training folds; scores are of the validation folds, together and each.
+Every run leaves its figures beside its model, so what is there is not run again; ``--collect`` writes
+``results/flood-ombria.csv`` from them.
 
-    python benchmarks/flood_ombria.py --data ../shared/data/ombria --work /tmp/flood-ombria
+    python benchmarks/flood_ombria.py --data ../shared/data/ombria --work /tmp/flood-ombria --settings 0.10 --seeds 0
+    python benchmarks/flood_ombria.py --work /tmp/flood-ombria --collect
     python benchmarks/flood_ombria.py --report
 """
 
 import argparse
 import csv
+import json
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from record import RESULTS, Result, record
+from undercast.chip import Chip, ChipSource
 from undercast.cli.train import read_recipe
 from undercast.datasets import open_dataset
 from undercast.evaluate import Table, score
 from undercast.evaluate.scores import average_precision, best_threshold
 from undercast.model import ModelFolder
 from undercast.predict import OpenVinoPredictor
+from undercast.predict.committee import Committee
 from undercast.recipes import flood
 
 NAME = "flood-ombria"
@@ -42,39 +50,52 @@ ARMS: dict[str, tuple[str, ...]] = {
     "teacher": ("arm=teacher",),
     "distilled": ("arm=distilled",),
     "self-distilled": ("arm=self_distilled", 'teacher.network.roles=["s1", "s1_pre"]'),
-    "s2-only": ("arm=teacher", 'teacher.network.roles=["s2", "s2_pre"]'),
+    "s2-only": ("arm=teacher", 'teacher.network.roles=["s2", "s2_pre"]', "distillation.members=1"),
 }
+ONCE = {"s2-only": 3}
+"""Arms of fewer seeds than their setting."""
 TAUGHT_BY = {"distilled": "teacher", "self-distilled": "supervised"}
 
 
-def train(arm: str, setting: str, seed: int, data: Path, work: Path, more: list[str]) -> Path:
-    """The model folder of one run; one that is there already is taken as it is."""
+class Found(NamedTuple):
+    """One figure of a model."""
+
+    split: str
+    metric: str
+    value: float
+
+
+def train(arm: str, setting: str, seed: int, data: Path, work: Path, more: list[str]) -> list[Path]:
+    """The model folders of one run, several where a teacher is; what is there already is taken as it is."""
     out = work / f"{arm}-{setting}-{seed}"
-    folder = _folder(arm, setting, seed, work)
-    if (folder / "signature.json").is_file():
-        return folder
     count = round(float(setting) * PATCHES)
     settings = [*ARMS[arm], f"seed={seed}", f"labelled.count={count}", *more]
     settings += [f"{part}.source='{data}'" for part in ("labelled", "unlabelled", "validation")]
     if arm in TAUGHT_BY:
-        settings.append(f"distillation.teacher='{train(TAUGHT_BY[arm], setting, seed, data, work, more)}'")
+        teacher = train(TAUGHT_BY[arm], setting, seed, data, work, more)
+        settings.append(f"distillation.teacher={[str(folder) for folder in teacher]}")
     config, place = read_recipe(RECIPE, settings)
-    return flood.run(config, place, out, resume=out.exists())
+    if not list(out.glob("*/signature.json")):
+        flood.run(config, place, out, resume=out.exists())
+    kind = "teacher*" if config.arm == "teacher" else "student"
+    return sorted(file.parent for file in out.glob(f"{kind}/signature.json"))
 
 
-def examine(folder: Path, data: Path) -> Iterator[tuple[str, str, float]]:
-    """(split, metric, value) of a model, at the threshold that is best on the training folds."""
-    table = score(OpenVinoPredictor(ModelFolder.open(folder), threads=1), open_dataset(data))
+def examine(folders: list[Path], chips: ChipSource) -> Iterator[Found]:
+    """What a model, or several that answer together, scores at the threshold that is best on the training folds."""
+    members = [OpenVinoPredictor(ModelFolder.open(folder), threads=1) for folder in folders]
+    table = score(Committee(members), chips)
     by_split = table.groups("split")
     train_folds, held_out = by_split["train"], by_split["val"]
     threshold, at_threshold = best_threshold(_pooled(train_folds))
-    yield "train", "pooled_iou", at_threshold
-    yield "train", "threshold", threshold
+    yield Found("train", "pooled_iou", at_threshold)
+    yield Found("train", "threshold", threshold)
+    yield Found("train", "auprc", average_precision(_pooled(train_folds)))
     for name, part in {"val": held_out, **held_out.groups("event")}.items():
         histogram = _pooled(part)
-        yield name, "pooled_iou", iou_at(histogram, threshold)
-        yield name, "pooled_iou_at_half", iou_at(histogram, 0.5)
-        yield name, "auprc", average_precision(histogram)
+        yield Found(name, "pooled_iou", iou_at(histogram, threshold))
+        yield Found(name, "pooled_iou_at_half", iou_at(histogram, 0.5))
+        yield Found(name, "auprc", average_precision(histogram))
 
 
 def iou_at(histogram: NDArray[np.float64], threshold: float) -> float:
@@ -105,11 +126,6 @@ def _told(values: NDArray[np.float64]) -> str:
     return f"{values.mean():+.4f} ± {spread:.4f} ({len(values)})" if len(values) else "–"
 
 
-def _folder(arm: str, setting: str, seed: int, work: Path) -> Path:
-    kind = "teacher" if ARMS[arm][0] == "arm=teacher" else "student"
-    return work / f"{arm}-{setting}-{seed}" / kind
-
-
 def _pooled(table: Table) -> NDArray[np.float64]:
     pooled: NDArray[np.float64] = table.histogram.sum(axis=0)
     return pooled
@@ -123,32 +139,69 @@ def _rows() -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
+@dataclass(frozen=True)
+class InMemory:
+    """A data set read once; it scores many models."""
+
+    source: ChipSource
+
+    task = property(lambda self: self.source.task)
+    modalities = property(lambda self: self.source.modalities)
+    index = property(lambda self: self.source.index)
+
+    @cached_property
+    def chips(self) -> list[Chip]:
+        return [self.source[number] for number in range(len(self.source))]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, number: int) -> Chip:
+        return self.chips[number]
+
+
+def collect(work: Path) -> Path:
+    """Write what the runs in ``work`` left as rows."""
+    found = [json.loads(file.read_text("utf-8")) for file in sorted(work.glob("*/found.json"))]
+    return record(
+        NAME,
+        [
+            Result(run["arm"], run["setting"], metric, value, run["seed"], split)
+            for run in found
+            for split, metric, value in run["found"]
+        ],
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared/data/ombria")
-    parser.add_argument("--work", type=Path, help="folder for the models")
+    parser.add_argument("--work", type=Path, help="folder for the models and their figures")
     parser.add_argument("--settings", nargs="+", default=list(SEEDS), choices=list(SEEDS))
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(max(SEEDS.values()))))
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--set", dest="more", action="append", default=[], help="key=value over the recipe, to try out")
-    parser.add_argument("--report", action="store_true", help="print what was found and stop")
+    parser.add_argument("--collect", action="store_true", help="write the rows of all runs in --work and stop")
+    parser.add_argument("--report", action="store_true", help="print the rows, seeds together, and stop")
     chosen = parser.parse_args()
     if chosen.report:
         return report()
     if chosen.work is None:
-        parser.error("--work is needed to train")
+        parser.error("--work is needed")
+    if chosen.collect:
+        return print(collect(chosen.work))
+    chips = InMemory(open_dataset(chosen.data))
     for seed in chosen.seeds:
         for setting in chosen.settings:
-            for arm in chosen.arms if seed < SEEDS[setting] else ():
-                there = {(row["arm"], row["setting"], row["seed"]) for row in _rows()}
-                if (arm, setting, str(seed)) in there and not chosen.more:
+            for arm in chosen.arms:
+                file = chosen.work / f"{arm}-{setting}-{seed}" / "found.json"
+                if seed >= min(SEEDS[setting], ONCE.get(arm, seed + 1)) or file.is_file():
                     continue
-                folder = train(arm, setting, seed, chosen.data.resolve(), chosen.work, chosen.more)
-                values = list(examine(folder, chosen.data))
-                shown = {f"{split} {metric}": round(value, 4) for split, metric, value in values if split == "val"}
+                folders = train(arm, setting, seed, chosen.data.resolve(), chosen.work, chosen.more)
+                found = list(examine(folders, chips))
+                file.write_text(json.dumps({"arm": arm, "setting": setting, "seed": seed, "found": found}), "utf-8")
+                shown = {part.metric: round(part.value, 4) for part in found if part.split in ("val", "")}
                 print(arm, setting, seed, shown, flush=True)
-                if not chosen.more:  # a trial with other settings is no result
-                    record(NAME, [Result(arm, setting, metric, value, seed, split) for split, metric, value in values])
 
 
 if __name__ == "__main__":

@@ -160,6 +160,8 @@ VARIANTS = [
     {"depth": 1, "max_channels": 6},
     {"output_stride": 2},
     {"output_stride": 4},
+    {"input_stride": 2},
+    {"input_stride": 2, "output_stride": 2, "stages": 2},
 ]
 
 

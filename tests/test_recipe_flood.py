@@ -56,6 +56,29 @@ def test_another_student_of_the_same_teacher_is_the_same_student(distilled: Path
     assert not (tmp_path / "out" / "teacher").exists()
 
 
+def test_a_teacher_asked_once_about_whole_chips_is_several_networks(distilled: Path, tmp_path: Path):
+    settings = ["distillation.ask=chip", "distillation.members=2", "distillation.views=2"]
+    folder = run(smoke(*settings), PLACE, tmp_path / "out")
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["student", "teacher", "teacher-2"]
+    first, second = (load_file(tmp_path / "out" / name / "weights.safetensors") for name in ("teacher", "teacher-2"))
+    alone = load_file(distilled / "teacher" / "weights.safetensors")
+    assert all(torch.equal(first[name], alone[name]) for name in first)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    assert read_journal(folder / "journal.jsonl")[1]["teacher"] > 0
+
+
+@pytest.mark.parametrize("ask", ["crop", "chip"])
+def test_hard_answers_teach_too(distilled: Path, tmp_path: Path, ask: str):
+    settings = ["distillation.labels=hard", f"distillation.ask={ask}", f"distillation.teacher={distilled / 'teacher'}"]
+    folder = run(smoke(*settings), PLACE, tmp_path / "out")
+    assert read_journal(folder / "journal.jsonl")[1]["teacher"] > 0
+
+
+def test_several_views_are_asked_about_whole_chips():
+    with pytest.raises(ConfigError, match='set ask = "chip"'):
+        smoke("distillation.views=4")
+
+
 def test_a_complete_run_is_refused_without_resume_and_kept_with_it(distilled: Path):
     with pytest.raises(TrainingError, match="--resume"):
         run(smoke(), PLACE, distilled)

@@ -107,16 +107,17 @@ class Supervised(Objective):
 class Distilled(Objective):
     """Learn from labels and from a teacher's answers on images without labels [Hinton 2015; Garg 2023].
 
-    ``sees`` says what the teacher looks at: teacher role → role in the batch. It may name images that the student never
-    gets (another sensor, a clearer sky) or the same image before its radiometry was jittered; geometry is always the
-    student's own. The teacher's signal counts only where every image it looks at was seen, where the target ``cloud``
+    ``teacher`` is a :class:`Frozen` network, or reads answers that the batch carries. ``sees`` says what it looks at:
+    teacher role → role in the batch. It may name images that the student never gets (another sensor, a clearer sky) or
+    the same image before its radiometry was jittered; geometry is always the student's own. The teacher's signal counts
+    only where every image it looks at was seen, where the target ``cloud``
     (if named) does not say cloud or shadow (a value from 1 to 254), and where the student saw anything.
     """
 
     def __init__(
         self,
         student: nn.Module,
-        teacher: Frozen,
+        teacher: Callable[[Images], Tensor],
         loss: HardLoss,
         soft_loss: SoftLoss,
         *,

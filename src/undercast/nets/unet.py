@@ -36,12 +36,15 @@ class UNetConfig(Settings):
     output_stride: Literal[1, 2, 4] = Field(
         default=1, description="the decoder ends at this stride; logits are interpolated"
     )
+    input_stride: Literal[1, 2, 4] = Field(
+        default=1, description="the image is averaged down by this first; logits are interpolated back"
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="of whole channels, at the lowest resolution")
 
     @property
     def stride(self) -> int:
         """Rows and columns of the input must be a multiple of this."""
-        return int(2 ** (self.stages - 1))
+        return int(2 ** (self.stages - 1)) * self.input_stride
 
     @property
     def channels(self) -> list[int]:
@@ -60,6 +63,7 @@ class UNet(nn.Module):
         super().__init__()
         self.stride = config.stride
         channels = config.channels
+        self.shrink = nn.AvgPool2d(config.input_stride) if config.input_stride > 1 else nn.Identity()
         self.encoder = nn.ModuleList(
             convolutions(config, before, after) for before, after in pairwise([in_channels, *channels])
         )
@@ -70,12 +74,14 @@ class UNet(nn.Module):
         rises = [(channels[stage + 1], channels[stage]) for stage in reversed(range(last, config.stages - 1))]
         self.decoder = nn.ModuleList(Rise(config, below, beside) for below, beside in rises)
         self.head = nn.Conv2d(channels[last], classes, 1)
-        self.enlarge = nn.Upsample(scale_factor=2**last, mode="bilinear") if last else nn.Identity()
+        above = 2**last * config.input_stride
+        self.enlarge = nn.Upsample(scale_factor=above, mode="bilinear") if above > 1 else nn.Identity()
         initialise(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``[B, K, H, W]`` of a normalised image ``[B, C, H, W]``; H and W multiples of ``stride``."""
         skips: list[Tensor] = []
+        image = self.shrink(image)
         for stage, block in enumerate(self.encoder):
             image = block(image if stage == 0 else self.pool(image))
             skips.append(image)

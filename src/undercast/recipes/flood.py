@@ -13,36 +13,38 @@ validation chips. Students of all arms take the same number of steps of the same
 labels; without a teacher all chips of a step are hand-labelled.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from undercast.chip import ChipSource
 from undercast.config import Settings, dump_toml
-from undercast.datasets.augment import CLEAN, Augmentation
+from undercast.datasets.augment import Augmentation
 from undercast.datasets.choose import ChipChoice
 from undercast.datasets.join import Joined
 from undercast.datasets.split import check_disjoint
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig
-from undercast.engine.objective import Distilled, Frozen, Supervised
+from undercast.engine.objective import Distilled, Supervised
 from undercast.engine.place import Place
 from undercast.errors import ConfigError
 from undercast.export import load_segmenter
-from undercast.losses import Total
-from undercast.losses.distil import confidence, divergence
 from undercast.losses.segmentation import EdgeConfig, SegmentationLossConfig
 from undercast.model import ModelFolder
 from undercast.nets import Segmenter, SegmenterConfig
 from undercast.recipes.stage import Plan, Stages
+from undercast.recipes.teaching import DistillationConfig, teaching
 
 Arm = Literal["supervised", "distilled", "self_distilled", "teacher"]
 
 DISTILLED = ("distilled", "self_distilled")
+
+ANOTHER = 1_000_003
+"""Added to the seed for each further network of a teacher."""
 
 
 class LearnerConfig(Settings):
@@ -51,17 +53,6 @@ class LearnerConfig(Settings):
     network: SegmenterConfig = SegmenterConfig()
     fit: FitConfig = FitConfig()
     start: Path | None = Field(default=None, description="model folder whose weights to start from; else random")
-
-
-class DistillationConfig(Settings):
-    """How the student learns from the teacher."""
-
-    temperature: float = Field(default=1.0, gt=0, description="of both softmaxes")
-    weight: float = Field(default=1.0, ge=0, description="of the teacher's term beside that of the labels")
-    share: float = Field(default=0.5, gt=0, lt=1, description="of each batch that is hand-labelled")
-    confident: bool = Field(default=False, description="weigh each pixel by how sure the teacher is")
-    cloud: str = Field(default="", description="target that says where the optical image is cloud; empty: not known")
-    teacher: Path | None = Field(default=None, description="model folder of a trained teacher; else one is trained")
 
 
 class Config(Settings):
@@ -93,7 +84,7 @@ class Config(Settings):
     def _check(self) -> "Config":
         if self.arm in DISTILLED and self.unlabelled is None:
             raise ValueError(f"arm {self.arm} learns from unlabelled pairs: give [unlabelled] a source")
-        if self.arm == "teacher" and self.distillation.teacher is not None:
+        if self.arm == "teacher" and self.distillation.teacher:
             raise ValueError("arm teacher trains a teacher: leave out distillation.teacher")
         if self.arm == "self_distilled" and self.teacher.network.roles != self.student.network.roles:
             raise ValueError("arm self_distilled has a teacher of the student's roles: set teacher.network.roles")
@@ -119,13 +110,24 @@ def run(config: Config, place: Place, out: Path, *, resume: bool = False) -> Pat
         resume=resume,
     )
     if config.arm == "supervised":
-        return stages.complete("student", config.student.fit, lambda: _on_labels(config, config.student, chips))
-    teacher = config.distillation.teacher or stages.complete(
-        "teacher", config.teacher.fit, lambda: _on_labels(config, config.teacher, chips)
-    )
+        return stages.complete(
+            "student", config.student.fit, lambda: _on_labels(config, config.student, chips, config.seed)
+        )
+    teachers = config.distillation.teacher or _teachers(config, chips, stages)
     if config.arm == "teacher":
-        return teacher
-    return stages.complete("student", config.student.fit, lambda: _on_answers(config, chips, teacher))
+        return teachers[0]
+    return stages.complete("student", config.student.fit, lambda: _on_answers(config, chips, teachers))
+
+
+def _teachers(config: Config, chips: "_Chips", stages: Stages) -> tuple[Path, ...]:
+    """The model folders ``teacher``, ``teacher-2`` and so on: the same but for the seed of weights and shuffling."""
+
+    def trained(number: int) -> Path:
+        name = f"teacher-{number + 1}" if number else "teacher"
+        seed = config.seed + number * ANOTHER
+        return stages.complete(name, config.teacher.fit, lambda: _on_labels(config, config.teacher, chips, seed))
+
+    return tuple(trained(number) for number in range(config.distillation.members))
 
 
 @dataclass(frozen=True)
@@ -158,74 +160,67 @@ class _Chips:
         return cls(labelled, student, pairs, validation)
 
 
-def _on_labels(config: Config, learner: LearnerConfig, chips: _Chips) -> Plan:
+def _on_labels(config: Config, learner: LearnerConfig, chips: _Chips, seed: int) -> Plan:
     """Hand labels alone: the teacher, and the student without one."""
-    network = _network(config, learner, chips)
+    network = _network(learner, chips, seed)
     labelled = chips.student if learner is config.student else chips.labelled
     objective = Supervised(network, config.loss.terms, target=config.target, roles=network.roles)
-    feeds = {"labelled": _labelled_feed(config, learner, labelled, learner.fit.batch)}
+    feeds = {"labelled": _labelled_feed(config, learner, labelled, learner.fit.batch, seed)}
     about = f"Water from {' and '.join(network.roles)}, learned from labels alone."
     return Plan(network, objective, feeds, [labelled], _told(config, labelled), about)
 
 
-def _on_answers(config: Config, chips: _Chips, teacher_folder: Path) -> Plan:
+def _on_answers(config: Config, chips: _Chips, teachers: Sequence[Path]) -> Plan:
     """Hand labels, and on unlabelled pairs the answers of the frozen teacher."""
     assert chips.unlabelled is not None
-    student, how = _network(config, config.student, chips), config.distillation
-    teacher = load_segmenter(ModelFolder.open(teacher_folder))
-
-    def soft_loss(logits: Tensor, answers: Tensor, weights: Tensor) -> Total:
-        if how.confident:
-            weights = weights * confidence(answers)
-        return divergence(logits, answers, temperature=how.temperature, weights=weights)
-
+    student, how = _network(config.student, chips, config.seed), config.distillation
+    taught = teaching(how, teachers, chips.unlabelled, student.roles)
     objective = Distilled(
         student,
-        Frozen(teacher),
+        taught.answers,
         config.loss.terms,
-        soft_loss,
+        how.loss(),
         target=config.target,
         roles=student.roles,
-        sees={role: CLEAN + role for role in teacher.roles},  # the same ground, its radiometry as it was
+        sees=taught.sees,
         weight=how.weight,
         cloud=how.cloud or None,
     )
     batch = config.student.fit.batch
     hand = min(batch - 1, max(1, round(how.share * batch)))
     pairs = Feed(
-        chips.unlabelled,
-        (*student.roles, *objective.sees.values()),
+        taught.pairs,
+        (*student.roles, *taught.sees.values()),
         _cloud(config),
         batch=batch - hand,
         seed=2 * config.seed + 1,
-        transform=config.augment.for_chips(chips.unlabelled.modalities, vary=student.roles, keep=teacher.roles),
+        transform=config.augment.for_chips(taught.pairs.modalities, vary=student.roles, keep=taught.keep),
         cache_gib=config.student.fit.cache_gib,
     )
-    feeds = {"labelled": _labelled_feed(config, config.student, chips.student, hand), "unlabelled": pairs}
-    about = (
-        f"Water from {' and '.join(student.roles)}, learned from labels and a teacher: {' and '.join(teacher.roles)}."
-    )
+    feeds = {"labelled": _labelled_feed(config, config.student, chips.student, hand, config.seed), "unlabelled": pairs}
+    known = " and ".join(ModelFolder.open(teachers[0]).signature.inputs)
+    about = f"Water from {' and '.join(student.roles)}, learned from labels and a teacher: {known}."
     pairs_seen = f"{len(chips.unlabelled)} pairs answered by the teacher: {config.unlabelled}"
     seen = (*_told(config, chips.student), pairs_seen)
     return Plan(student, objective, feeds, [chips.student, chips.unlabelled], seen, about)
 
 
-def _labelled_feed(config: Config, learner: LearnerConfig, chips: ChipSource, batch: int) -> Feed:
+def _labelled_feed(config: Config, learner: LearnerConfig, chips: ChipSource, batch: int, seed: int) -> Feed:
     roles = learner.network.roles
     return Feed(
         chips,
         roles,
         (config.target,),
         batch=batch,
-        seed=2 * config.seed,
+        seed=2 * seed,
         transform=config.augment.for_chips(chips.modalities, vary=roles),
         cache_gib=learner.fit.cache_gib,
     )
 
 
-def _network(config: Config, learner: LearnerConfig, chips: _Chips) -> Segmenter:
+def _network(learner: LearnerConfig, chips: _Chips, seed: int) -> Segmenter:
     if learner.start is None:
-        torch.manual_seed(config.seed)
+        torch.manual_seed(seed)
         return learner.network.build(chips.labelled.modalities, chips.labelled.task)
     network = load_segmenter(ModelFolder.open(learner.start))
     if network.config != learner.network:
