@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from undercast.bands import S1, S2_L1C
 from undercast.model import ModelFolder, write_signature
 from undercast.raster import write_raster
 from undercast.signature import Signature
-from undercast.task import CLOUDS, FLOOD
+from undercast.task import CLOUDS, FLOOD, LANDCOVER
 
 UTM = ("EPSG:32631", (10.0, 0.0, 500000.0, 0.0, -10.0, 4900000.0))
 
@@ -60,6 +61,77 @@ def write_tiny_model(folder: Path) -> ModelFolder:
     )
     write_signature(Signature(name="tiny", version="1", task=FLOOD, inputs={"s1": S1}, stride=4, margin=12), folder)
     return ModelFolder.open(folder)
+
+
+S2 = S2_L1C.select(("B02", "B03", "B04", "B08"))
+
+
+def write_cover_model(folder: Path, scale: Fraction = Fraction(1)) -> ModelFolder:
+    """A small network for land cover that can do without either of its images, and restores the optical one.
+
+    What was not seen counts as 0; six mixtures of 3×3 pixels, brought to the scale by averaging, are the logits. The
+    restored image is what it saw, no brighter than 0.3.
+    """
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(4)
+    up, down = scale.numerator, scale.denominator
+    weights = {
+        "zero": np.array(0.0, np.float32),
+        "ten": np.array(0.1, np.float32),
+        "five": np.array(5.0, np.float32),
+        "mix": random.normal(0, 1, (6, 6, 3, 3)).astype(np.float32),
+        "up": np.array([1, 1, up, up], np.float32),
+        "low": np.array(0.0, np.float32),
+        "high": np.array(0.3, np.float32),
+    }
+    nodes = [
+        helper.make_node("IsNaN", ["s2"], ["no_light"]),
+        helper.make_node("Where", ["no_light", "zero", "s2"], ["light"]),
+        helper.make_node("Mul", ["light", "five"], ["strong"]),
+        helper.make_node("IsNaN", ["s1"], ["no_echo"]),
+        helper.make_node("Mul", ["s1", "ten"], ["weak"]),
+        helper.make_node("Where", ["no_echo", "zero", "weak"], ["echo"]),
+        helper.make_node("Concat", ["strong", "echo"], ["both"], axis=1),
+        helper.make_node("Conv", ["both", "mix"], ["local"], pads=[1, 1, 1, 1]),
+        helper.make_node("Resize", ["local", "", "up"], ["fine"], mode="nearest"),
+        helper.make_node("AveragePool", ["fine"], ["logits"], kernel_shape=[down, down], strides=[down, down]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("Clip", ["light", "low", "high"], ["restored"]),
+    ]
+    shapes = {"s2": ["B", 4, "H", "W"], "s1": ["B", 2, "H", "W"]}
+    out = {"probabilities": ["B", 6, "h", "w"], "restored": ["B", 4, "H", "W"]}
+    graph = helper.make_graph(
+        nodes,
+        "cover",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in out.items()],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / "model.onnx"
+    )
+    signature = Signature(
+        name="cover", version="1", task=LANDCOVER.model_copy(update={"scale": scale}), inputs={"s2": S2, "s1": S1},
+        optional=("s2", "s1"), restores="s2", stride=2, margin=2,
+    )  # fmt: skip
+    write_signature(signature, folder)
+    return ModelFolder.open(folder)
+
+
+@pytest.fixture(scope="session", params=["1", "3/10"])
+def cover_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """The small network for land cover, answering on the grid of the images and on one ten thirds as coarse."""
+    return write_cover_model(tmp_path_factory.mktemp("models") / "cover", Fraction(request.param))
+
+
+def cover_scene(height: int, width: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Four optical bands in reflectance, with a bright cloud in the middle, and VV and VH in dB."""
+    random = np.random.default_rng(seed)
+    coarse = random.uniform(0.03, 0.28, (4, height // 8 + 1, width // 8 + 1))
+    s2 = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)[:, :height, :width]
+    s2 = s2 + random.normal(0, 0.004, s2.shape).clip(-0.02, 0.02)
+    s2[:, height // 3 : height // 2, width // 3 : 2 * width // 3] = 0.75
+    return s2.astype(np.float32), backscatter(height, width, seed)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,8 @@ from pydantic import Field
 
 from undercast.config import Settings
 from undercast.errors import ModelError
-from undercast.predict.predictor import Predictor
-from undercast.predict.tiles import TilePlan
+from undercast.predict.predictor import PROBABILITIES, RESTORED, Predictor, Restorer
+from undercast.predict.tiles import TilePlan, touched
 from undercast.raster.scene import Scene
 from undercast.raster.windows import Window
 from undercast.signature import Signature
@@ -33,32 +34,41 @@ class MapperConfig(Settings):
 
 @dataclass(frozen=True)
 class AnsweredBlock:
-    """A block of a scene and its answer; arrays cover ``window`` exactly.
+    """A block of a scene and its answer.
 
-    ``probabilities`` ``[K, h, w]`` float32, NaN where not observed; ``observed`` ``[h, w]`` bool: every band the model
-    takes was seen; ``near_unseen`` ``[h, w]`` bool: observed, but within the network's reach of ground that was not
-    (nodata, or beyond the image); ``images`` ``[C, h, w]`` by role.
+    ``window`` is where it lies on the grid of the answer, ``source`` on the scene's own: the same unless the task has a
+    scale. On the first: ``probabilities`` ``[K, h, w]`` float32, NaN where not observed; ``observed`` ``[h, w]`` bool:
+    enough was seen for an answer to count (:meth:`~undercast.signature.Signature.observed`); ``near_unseen``
+    ``[h, w]`` bool: observed, but within the network's reach of ground that was not (nodata, or beyond the image);
+    ``seen`` by role, ``[h, w]`` bool. A pixel of the answer saw what all pixels of the scene that it touches saw. On
+    the second: ``images`` ``[C, H, W]`` by role, and ``restored`` ``[C, H, W]`` of a model that restores an image.
     """
 
     window: Window
+    source: Window
     probabilities: NDArray[np.float32]
     observed: NDArray[np.bool_]
     near_unseen: NDArray[np.bool_]
+    seen: dict[str, NDArray[np.bool_]]
     images: dict[str, NDArray[np.float32]]
+    restored: NDArray[np.float32] | None = None
+
+
+Outputs: TypeAlias = dict[str, NDArray[np.float32]]
 
 
 @dataclass
 class _Underway:
-    """A block that has been read, and the answers of its tiles as they come."""
+    """A block that has been read, and the answers of its tiles as they come; ``unseen`` ``[H, W]`` by role."""
 
     window: Window
     images: dict[str, NDArray[np.float32]]
-    unseen: NDArray[np.bool_]
-    answers: list[tuple[Window, Future[NDArray[np.float32]]]]
+    unseen: dict[str, NDArray[np.bool_]]
+    answers: list[tuple[Window, Future[Outputs]]]
 
 
 def blocks_of(scene: Scene, signature: Signature, config: MapperConfig) -> list[Window]:
-    """The blocks that a scene is answered in, in order."""
+    """The blocks that a scene is answered in, in order: windows of the answer's grid."""
     return list(TilePlan.of(scene.shape, signature, config.tile).blocks(config.block))
 
 
@@ -71,23 +81,22 @@ def answer_scene(
     also: Iterable[str] = (),
     windows: Iterable[Window] | None = None,
 ) -> Generator[AnsweredBlock, None, None]:
-    """Answer every pixel of ``scene`` where all bands were seen, block by block in order, row by row.
+    """Answer every pixel of ``scene`` where enough was seen, block by block in order, row by row.
 
     ``windows`` are the blocks wanted, of those that :func:`blocks_of` lists; all if not given. ``stand_in`` gives the
     model another image for a role (``{"s1": "s1_pre"}``: as it was before); ``also`` are roles that the model does not
-    take and that come with the blocks.
+    take and that come with the blocks. Optional roles of the model may be missing from the scene.
 
     Raises:
-        ModelError: the model does not answer on the input's grid, or does not answer numbers.
+        ModelError: the scene lacks a role the model cannot do without, or the model does not answer numbers.
         InputError: a file of the scene is damaged.
     """
     config = config or MapperConfig()
     signature = predictor.signature
-    source = {role: (stand_in or {}).get(role, role) for role in signature.inputs}
-    signature.check_roles({role for role, name in source.items() if name in scene.images})
+    named = {role: (stand_in or {}).get(role, role) for role in signature.inputs}
+    source = {role: name for role, name in named.items() if name in scene.images}
+    signature.check_roles(set(source))
     wanted = [*source.values(), *also]
-    if signature.task.scale != 1:
-        raise ModelError(f"model {signature.name} answers at scale {signature.task.scale}; scenes are mapped at 1 only")
     plan = TilePlan.of(scene.shape, signature, config.tile)
     windows = plan.blocks(config.block) if windows is None else windows
     threads = config.threads or os.cpu_count() or 1
@@ -97,15 +106,14 @@ def answer_scene(
     def begin(window: Window) -> _Underway:
         reach = plan.reach(window)
         images = scene.read(reach, wanted)
-        unseen = np.zeros((reach.height, reach.width), bool)
-        for band in (band for name in source.values() for band in images[name]):
-            unseen |= np.isnan(band)
+        unseen = {role: _unseen(images[name]) for role, name in source.items()}
+        ignored = _ignored(signature, unseen)
         tiles = []
         for core in plan.cores(window):
-            if not unseen[core.slices((reach.row, reach.col))].all():
+            if not ignored[core.slices((reach.row, reach.col))].all():
                 around = core.grow(plan.margin).slices((reach.row, reach.col))
                 batch = {role: images[name][None, :, *around] for role, name in source.items()}
-                tiles.append((core, inferring.submit(predictor.predict, batch)))
+                tiles.append((core, inferring.submit(_ask, predictor, batch)))
         return _Underway(window, images, unseen, tiles)
 
     underway: deque[Future[_Underway]] = deque()
@@ -121,25 +129,66 @@ def answer_scene(
         inferring.shutdown(wait=True, cancel_futures=True)
 
 
+def _ask(predictor: Predictor, batch: Mapping[str, NDArray[np.float32]]) -> Outputs:
+    """All that a model answers, of a batch of one."""
+    if predictor.signature.restores and isinstance(predictor, Restorer):
+        return {name: output[0] for name, output in predictor.outputs(batch).items()}
+    return {PROBABILITIES: predictor.predict(batch)[0]}
+
+
+def _unseen(image: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where any band of ``[C, H, W]`` is NaN."""
+    unseen = np.zeros(image.shape[1:], np.bool_)
+    for band in image:
+        # a minimum is NaN where anything is, and found in a tenth of the time that it takes to look at each
+        if np.isnan(band.min()):
+            unseen |= np.isnan(band)
+    return unseen
+
+
+def _ignored(signature: Signature, unseen: Mapping[str, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Where too little was seen for an answer to count."""
+    if len(unseen) == 1:
+        return next(iter(unseen.values()))
+    return ~signature.observed({role: ~mask for role, mask in unseen.items()})
+
+
 def _finish(block: _Underway, plan: TilePlan, predictor: Predictor) -> AnsweredBlock:
     """Wait for the tiles of a block and put their centres together."""
     window, signature = block.window, predictor.signature
-    reach = plan.reach(window)
-    inner = window.slices((reach.row, reach.col))
-    observed = ~block.unseen[inner]
-    probabilities = np.full((len(signature.task), window.height, window.width), np.nan, np.float32)
-    for core, future in block.answers:
-        part = core.clip(plan.shape)
-        centre = part.slices((core.row - plan.margin, core.col - plan.margin))
-        probabilities[:, *part.slices((window.row, window.col))] = future.result()[0][:, *centre]
+    reach, source = plan.reach(window), plan.source(window)
+    inner = source.slices((reach.row, reach.col))
+    seen = {role: ~touched(mask[inner], plan.scale) for role, mask in block.unseen.items()}
+    observed = next(iter(seen.values())) if len(seen) == 1 else signature.observed(seen)
     missing = observed.size - np.count_nonzero(observed)
+    probabilities = np.empty((len(signature.task), window.height, window.width), np.float32)
+    if missing:
+        probabilities.fill(np.nan)
+    restored = None
+    if signature.restores in block.unseen:
+        bands = len(signature.inputs[signature.restores].bands)
+        restored = np.full((bands, source.height, source.width), np.nan, np.float32)
+    for core, future in block.answers:
+        outputs = future.result()
+        whole, begun = plan.answer(core), plan.answer(core.grow(plan.margin))
+        _place(probabilities, window, outputs[PROBABILITIES], whole.clip(plan.answered), begun)
+        if restored is not None and RESTORED in outputs:
+            _place(restored, source, outputs[RESTORED], core.clip(plan.shape), core.grow(plan.margin))
     if missing:
         np.copyto(probabilities, np.nan, where=~observed)
-    if np.count_nonzero(np.isnan(probabilities)) != missing * len(probabilities):
+    if np.isnan(probabilities.min()) and np.count_nonzero(np.isnan(probabilities)) != missing * len(probabilities):
         raise ModelError(f"model {signature.name} answered NaN where every band was seen; export it again")
-    near = _near(block.unseen, signature.margin)[inner] & observed
+    near = _near(_ignored(signature, block.unseen), signature.margin)[inner]
+    near = touched(near, plan.scale) & observed
     images = {role: image[:, *inner] for role, image in block.images.items()}
-    return AnsweredBlock(window, probabilities, observed, near, images)
+    return AnsweredBlock(window, source, probabilities, observed, near, seen, images, restored)
+
+
+def _place(
+    target: NDArray[np.float32], window: Window, answer: NDArray[np.float32], part: Window, begun: Window
+) -> None:
+    """Copy ``part`` of an answer that begins at ``begun`` to its place in ``target``, which covers ``window``."""
+    target[:, *part.slices((window.row, window.col))] = answer[:, *part.slices((begun.row, begun.col))]
 
 
 def _near(unseen: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
