@@ -24,6 +24,22 @@ class BandStatistics(BaseModel):
     p99: float
 
 
+class CountSpread(BaseModel):
+    """How the true number of event pixels in a cell was found to scatter about the sum of the probabilities p there.
+
+    Its variance is ``factor · Σp(1 - p) + (relative · Σp)²``: pixels come in clumps, and a model is off by a share in a
+    whole place. Measured on chips that nothing was trained on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    factor: float = Field(ge=0, description="times the variance of as many independent pixels")
+    relative: float = Field(ge=0, description="share of the expected number")
+    cells: int = Field(ge=1, description="cells it was measured on")
+    pixels: int = Field(ge=1, description="pixels of such a cell")
+    source: str = Field(default="", description="where those cells were from")
+
+
 class Signature(BaseModel):
     """What a model takes and answers.
 
@@ -53,6 +69,9 @@ class Signature(BaseModel):
     pixel_size: float = Field(default=10.0, gt=0, description="ground distance of a training pixel, metres")
     temperature: float = Field(default=1.0, gt=0, description="divides the logits; fitted on validation data")
     threshold: float = Field(default=0.5, gt=0, lt=1, description="of class 1 where the task has two classes")
+    count_spread: CountSpread | None = Field(
+        default=None, description="how counts in a cell scatter; a priority list takes its intervals from it"
+    )
     training_domain: dict[str, dict[str, BandStatistics]] = Field(default_factory=dict, description="role → band")
     training_data: tuple[str, ...] = Field(default=(), description="what the weights have seen, and under what terms")
     scores: dict[str, float] = Field(default_factory=dict, description="held-out scores, named by set and metric")

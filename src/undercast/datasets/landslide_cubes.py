@@ -187,7 +187,7 @@ def cubes_at(root: Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         return []
-    return sorted(path for pattern in ("*", "*/*") for path in root.glob(pattern) if is_cube(path, TRUTH))
+    return sorted(path for pattern in ("*.zarr", "*/*.zarr") for path in root.glob(pattern) if is_cube(path, TRUTH))
 
 
 def _event(path: Path) -> str:

@@ -102,7 +102,7 @@ def write_polygons(
         open_raster(str(likelihood)) as other,
     ):
         grid = Header.of(classes, str(codes)).grid
-        with _gdal_set(stamp), GeoPackage(path, grid, entries) as package:
+        with gdal_set(stamp), GeoPackage(path, grid, entries) as package:
             return _trace(_strips(classes, other, config.rows), grid, entries, sources, config, package)
 
 
@@ -272,7 +272,7 @@ def _strips(classes: Any, likelihood: Any, rows: int) -> Iterator[Strip]:
 
 
 @contextmanager
-def _gdal_set(stamp: datetime | None) -> Iterator[None]:
+def gdal_set(stamp: datetime | None) -> Iterator[None]:
     """Makes GDAL write ``stamp`` for now, and not wait for the disk: nobody reads the file before it is complete."""
     text = stamp.strftime("%Y-%m-%dT%H:%M:%S.000Z") if stamp else UNDATED
     options = {"OGR_CURRENT_DATE": text, "OGR_SQLITE_SYNCHRONOUS": "OFF"}
