@@ -102,7 +102,9 @@ def _stamp(product: Path) -> tuple[int, int] | None:
 
 
 def _in_folder(folder: Path, signature: Signature) -> dict[str, tuple[str, ...]]:
-    optional = [role for role in roles_of(signature) if role not in signature.inputs]
+    # Where a model takes one image, a raster that does not say otherwise is that one.
+    one = len(signature.inputs) == 1
+    optional = [role for role in roles_of(signature) if not one or role not in signature.inputs]
     bands = [name for modality in signature.inputs.values() for names in names_of(modality).values() for name in names]
     scenes: dict[str, list[Path]] = {}
     inside: dict[str, list[Path]] = {}

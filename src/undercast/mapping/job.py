@@ -4,16 +4,22 @@ from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from undercast.bands import DEM, OCCURRENCE, Modality
 from undercast.mapping.config import MapConfig
 from undercast.mapping.domain import Guard
 from undercast.model import ModelFolder
+from undercast.predict.tiles import answered_shape
 from undercast.product.areas import Units, read_units, split_layer
 from undercast.product.codes import Entry, entries_of
 from undercast.product.record import digest
 from undercast.raster.backscatter import RadarUnit
 from undercast.raster.exclusion import TerrainMask
+from undercast.raster.inputs import parse_request
 from undercast.raster.reflectance import OpticalForm
 from undercast.raster.scene import Scene
 from undercast.signature import Signature
@@ -55,6 +61,11 @@ class Job:
         """The codes that the map may hold."""
         return entries_of(self.signature.task)
 
+    @cached_property
+    def grid(self) -> GeoBox:
+        """Where the pixels of the map are: those of the scene, as much larger or smaller as the task's scale says."""
+        return grid_of(self.scene.grid, self.signature)
+
     @property
     def references(self) -> list[str]:
         """The roles given that tell flood apart from other water."""
@@ -84,11 +95,11 @@ def open_job(
     vector = split_layer(areas) if areas else None
     with (
         Scene.open(
-            inputs, roles_of(signature), list(signature.inputs), unit=unit, optical=optical, nodata=nodata
+            inputs, roles_of(signature), needed(inputs, signature), unit=unit, optical=optical, nodata=nodata
         ) as scene,
         ThreadPoolExecutor(1, "hash") as hashing,
     ):
-        units = read_units(vector[0], scene.grid, vector[1]) if vector else None
+        units = read_units(vector[0], grid_of(scene.grid, signature), vector[1]) if vector else None
         paths = [item.header.path for image in scene.images.values() for item in image.bands]
         paths += [vector[0]] if vector else []
         digests = {path: hashing.submit(digest, path) for path in dict.fromkeys(paths if hashed else ())}
@@ -98,6 +109,24 @@ def open_job(
             yield Job(scene, model, precision, config, unit, optical, nodata, areas, units, guard, relief, digests)
         finally:
             hashing.shutdown(cancel_futures=True)
+
+
+def needed(inputs: Sequence[str], signature: Signature) -> list[str]:
+    """The roles that must be found among ``inputs``: all that ``signature`` takes but the optional ones not named."""
+    named = {parse_request(text).role for text in inputs}
+    roles = [role for role in signature.inputs if role not in signature.optional or role in named]
+    return roles or list(signature.inputs)
+
+
+def grid_of(grid: GeoBox, signature: Signature) -> GeoBox:
+    """The grid of an answer over all the ground of ``grid``; its last row and column may reach beyond."""
+    scale = signature.task.scale
+    if scale == 1:
+        return grid
+    height, width = answered_shape((int(grid.shape[0]), int(grid.shape[1])), scale)
+    old, by = grid.affine, float(scale)
+    affine = Affine(old.a / by, old.b / by, old.c, old.d / by, old.e / by, old.f)
+    return GeoBox((height, width), affine, grid.crs)
 
 
 def roles_of(signature: Signature) -> dict[str, Modality]:

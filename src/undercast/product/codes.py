@@ -3,6 +3,7 @@
 Dry, not observed, excluded, cloudy and out of the model's domain are five different answers.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from undercast.config import Settings
+from undercast.errors import ModelError
 from undercast.task import NODATA, Task
 
 DRY, PERMANENT, FLOOD, WATER, UNCERTAIN = 0, 1, 2, 3, 4
-TERRAIN, HIDDEN, OUTSIDE = 250, 251, 252
+TERRAIN, HIDDEN, OUTSIDE, CLOUD = 250, 251, 252, 253
 
 
 class Entry(NamedTuple):
@@ -42,7 +44,7 @@ NO_ANSWER_ENTRIES = (
     Entry(TERRAIN, "excluded_terrain", "excluded: terrain", "#8c7b6b"),
     Entry(HIDDEN, "layover_shadow", "layover or shadow", "#6b5f57"),
     Entry(OUTSIDE, "outside_domain", "outside the training domain", "#c2b280"),
-    Entry(253, "cloud", "cloud", "#ffffff"),
+    Entry(CLOUD, "cloud", "cloud", "#ffffff"),
     Entry(NODATA, "not_observed", "not observed", "#262626"),
 )
 
@@ -52,6 +54,17 @@ class CodeConfig(Settings):
 
     uncertain_band: float = Field(
         default=0.02, ge=0, lt=0.5, description="flood: 'uncertain' nearer to the threshold than this, probability"
+    )
+    cloud_excess: float = Field(
+        default=0.1,
+        gt=0,
+        description="an image that the model restores is cloudy where it is this much brighter, mean reflectance",
+    )
+    cloud_likelihood: float = Field(
+        default=0.6,
+        ge=0,
+        le=1,
+        description="code 253 where it is cloudy, nothing else was seen and the likeliest class has less; 0: never",
     )
 
 
@@ -109,6 +122,31 @@ def overrule(
     if hidden is not None:
         codes[hidden & observed] = HIDDEN
     return codes
+
+
+def decline(codes: NDArray[np.uint8], cloud: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Codes ``[h, w]`` with 253 where a class was called and ``cloud`` ``[h, w]`` says that it is a guess."""
+    return np.where(cloud & (codes < TERRAIN), np.uint8(CLOUD), codes)
+
+
+def input_entries(roles: Sequence[str]) -> tuple[Entry, ...]:
+    """What ``inputs.tif`` may hold for a model of ``roles``: each set of them as a sum of 1, 2, 4 …, and 255 for none.
+
+    Raises:
+        ModelError: there are more than seven roles, so that they do not fit a byte beside 255.
+    """
+    if len(roles) > 7:
+        raise ModelError(f"a model of {len(roles)} images cannot be mapped: {', '.join(roles)} do not fit in 7 bits")
+    sets = [[role for bit, role in enumerate(roles) if flags >> bit & 1] for flags in range(1, 2 ** len(roles))]
+    named = [
+        Entry(flags, "+".join(some), " and ".join(some), _shade(flags)) for flags, some in enumerate(sets, start=1)
+    ]
+    return (*named, Entry(NODATA, "none", "nothing seen", "#262626"))
+
+
+def _shade(flags: int) -> str:
+    """A colour for a set of images: those that come often, apart from one another."""
+    return ("#e6b450", "#5b7fa6", "#7fae72", "#b58bd1", "#c8403a", "#8c7b6b", "#4f9d9d")[(flags - 1) % 7]
 
 
 def to_percent(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
