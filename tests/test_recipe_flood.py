@@ -74,6 +74,20 @@ def test_hard_answers_teach_too(distilled: Path, tmp_path: Path, ask: str):
     assert read_journal(folder / "journal.jsonl")[1]["teacher"] > 0
 
 
+@pytest.mark.parametrize("labels", ["weak", "hand+weak"])
+def test_a_student_of_weak_labels_says_so(labels: str, tmp_path: Path):
+    weak = ["weak.source=simulated:1000+3@64", "weak.occurrence=75", "labelled.repeat=2"]
+    folder = run(smoke("arm=supervised", f"labels={labels}", *weak), PLACE, tmp_path / "out")
+    told = ModelFolder.open(folder).signature.training_data
+    assert told[-1].endswith("weak labels, water where seen in 75 % of looks")
+    assert len(told) == 1 + ("hand" in labels)
+
+
+def test_weak_labels_must_be_given():
+    with pytest.raises(ConfigError, match=r"give \[weak\] a source"):
+        smoke("arm=supervised", "labels=weak")
+
+
 def test_several_views_are_asked_about_whole_chips():
     with pytest.raises(ConfigError, match='set ask = "chip"'):
         smoke("distillation.views=4")

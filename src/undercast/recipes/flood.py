@@ -27,6 +27,7 @@ from undercast.datasets.augment import Augmentation
 from undercast.datasets.choose import ChipChoice
 from undercast.datasets.join import Joined
 from undercast.datasets.split import check_disjoint
+from undercast.datasets.weak import WeakChoice
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig
 from undercast.engine.objective import Distilled, Supervised
@@ -67,6 +68,10 @@ class Config(Settings):
     also: tuple[ChipChoice, ...] = Field(
         default=(), description="further labelled chips that the student alone learns from; they need only its roles"
     )
+    labels: Literal["hand", "weak", "hand+weak"] = Field(
+        default="hand", description="what the student learns from; a teacher always learns from hand labels"
+    )
+    weak: WeakChoice | None = Field(default=None, description="chips with weak labels")
     unlabelled: ChipChoice | None = Field(default=None, description="pairs of both sensors; their labels are not read")
     validation: ChipChoice = Field(description="labelled chips to calibrate on; nothing is trained on them")
     apart: tuple[Literal["event", "place"], ...] = Field(
@@ -84,6 +89,8 @@ class Config(Settings):
     def _check(self) -> "Config":
         if self.arm in DISTILLED and self.unlabelled is None:
             raise ValueError(f"arm {self.arm} learns from unlabelled pairs: give [unlabelled] a source")
+        if "weak" in self.labels and self.weak is None:
+            raise ValueError(f"labels {self.labels} need chips with weak labels: give [weak] a source")
         if self.arm == "teacher" and self.distillation.teacher:
             raise ValueError("arm teacher trains a teacher: leave out distillation.teacher")
         if self.arm == "self_distilled" and self.teacher.network.roles != self.student.network.roles:
@@ -134,7 +141,7 @@ def _teachers(config: Config, chips: "_Chips", stages: Stages) -> tuple[Path, ..
 class _Chips:
     labelled: ChipSource
     student: ChipSource
-    """The labelled chips of the student: those of the teacher, and what it alone learns from."""
+    """The labelled chips of the student: those of the teacher, weak ones, and what it alone learns from."""
     unlabelled: ChipSource | None
     validation: ChipSource
 
@@ -149,11 +156,14 @@ class _Chips:
         labelled, validation = opened(config.labelled, config.target), opened(config.validation, config.target)
         pairs = opened(config.unlabelled, *_cloud(config)) if config.unlabelled and config.arm in DISTILLED else None
         own = config.student.network.roles
-        also: list[ChipSource] = []
+        parts: list[ChipSource] = [labelled] * config.labelled.repeat if "hand" in config.labels else []
         for choice in config.also:
             part = choice.open(own, (config.target,), seed=config.seed, cache=config.cache)
-            also += [part] * choice.repeat
-        student = Joined((labelled, *also), own) if also else labelled
+            parts += [part] * choice.repeat
+        if "weak" in config.labels and config.weak is not None:
+            weak = config.weak.open_as(own, config.target, seed=config.seed, cache=config.cache)
+            parts += [weak] * config.weak.repeat
+        student = parts[0] if len(parts) == 1 else Joined(tuple(parts), own)
         for source in (student, pairs):
             if source is not None:
                 check_disjoint(source, validation, by=config.apart)
@@ -167,7 +177,7 @@ def _on_labels(config: Config, learner: LearnerConfig, chips: _Chips, seed: int)
     objective = Supervised(network, config.loss.terms, target=config.target, roles=network.roles)
     feeds = {"labelled": _labelled_feed(config, learner, labelled, learner.fit.batch, seed)}
     about = f"Water from {' and '.join(network.roles)}, learned from labels alone."
-    return Plan(network, objective, feeds, [labelled], _told(config, labelled), about)
+    return Plan(network, objective, feeds, [labelled], _told(config, learner), about)
 
 
 def _on_answers(config: Config, chips: _Chips, teachers: Sequence[Path]) -> Plan:
@@ -201,7 +211,7 @@ def _on_answers(config: Config, chips: _Chips, teachers: Sequence[Path]) -> Plan
     known = " and ".join(ModelFolder.open(teachers[0]).signature.inputs)
     about = f"Water from {' and '.join(student.roles)}, learned from labels and a teacher: {known}."
     pairs_seen = f"{len(chips.unlabelled)} pairs answered by the teacher: {config.unlabelled}"
-    seen = (*_told(config, chips.student), pairs_seen)
+    seen = (*_told(config, config.student), pairs_seen)
     return Plan(student, objective, feeds, [chips.student, chips.unlabelled], seen, about)
 
 
@@ -228,10 +238,13 @@ def _network(learner: LearnerConfig, chips: _Chips, seed: int) -> Segmenter:
     return network
 
 
-def _told(config: Config, chips: ChipSource) -> tuple[str, ...]:
+def _told(config: Config, learner: LearnerConfig) -> tuple[str, ...]:
     """What the card says of the labels."""
-    choices = [config.labelled, *(config.also if isinstance(chips, Joined) else ())]
-    return tuple(f"labels '{config.target}' of {choice}" for choice in choices)
+    if learner is config.teacher:
+        return (f"labels '{config.target}' of {config.labelled}",)
+    hand = [config.labelled] if "hand" in config.labels else []
+    weak = [config.weak] if "weak" in config.labels and config.weak else []
+    return tuple(f"labels '{config.target}' of {choice}" for choice in (*hand, *config.also, *weak))
 
 
 def _cloud(config: Config) -> tuple[str, ...]:
