@@ -20,6 +20,14 @@ def evaluate(
     baseline: Annotated[list[str] | None, typer.Option(help="Score beside it: threshold, otsu, or a model.")] = None,
     target: Annotated[str | None, typer.Option(help="The label to score against; the task's own by default.")] = None,
     precision: Annotated[str, typer.Option(help="Graph to run: fp32 or int8.")] = "fp32",
+    worst: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS",
+            help="Rank the chips into worst.csv by the IoU of this class: where the model did not learn from them, the "
+            "first are labels to look at.",
+        ),
+    ] = None,
     figures: Annotated[bool, typer.Option(help="Draw the reliability diagram and the best and worst chips.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
 ) -> None:
@@ -30,6 +38,7 @@ def evaluate(
     from undercast.datasets import open_dataset
     from undercast.datasets.split import select
     from undercast.evaluate.figures import gallery, reliability
+    from undercast.evaluate.noise import rank_chips, write_suspects
     from undercast.evaluate.report import report, show, write
     from undercast.evaluate.table import score
 
@@ -54,6 +63,8 @@ def evaluate(
         gallery(source, predictors, table, out / "chips.png", target=target)
         drawn[f"The best and the worst chips of {list(predictors)[-1]}; IoU in the corner"] = "chips.png"
     table.save(out)
+    if worst is not None:
+        write_suspects(rank_chips(tables[-1], worst), out / "worst.csv")
     write(result, out, drawn)
     if as_json:
         typer.echo(result.model_dump_json(indent=2))

@@ -5,22 +5,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 from undercast.chip import ChipSource
+from undercast.datasets.cloud38 import Cloud38, is_cloud38
 from undercast.datasets.clouded import Clouded, CloudedConfig
+from undercast.datasets.cloudsen12 import CloudSEN12, is_cloudsen12
 from undercast.datasets.folder import INDEX, FolderChips
 from undercast.datasets.l4s_rgb import L4sRgb, is_l4s_rgb
 from undercast.datasets.landslide4sense import Landslide4Sense, is_landslide4sense
 from undercast.datasets.landslide_cubes import LandslideCubes, cubes_at
 from undercast.datasets.m3rcr import M3RCR, is_m3rcr
 from undercast.datasets.ombria import Ombria
+from undercast.datasets.on_cloud_n import OnCloudN, is_on_cloud_n
 from undercast.datasets.sen1floods11 import Sen1Floods11, version_folder
 from undercast.datasets.sen12mscr import Sen12MSCR, is_sen12mscr
 from undercast.datasets.simulated import SimulatedChips
 from undercast.datasets.terramesh import TerraMesh, is_terramesh
+from undercast.datasets.ukis_csmask import UkisCsmask, is_ukis_csmask
 from undercast.datasets.whu_opt_sar import WhuOptSar, is_whu_opt_sar
 from undercast.errors import InputError
 
 __all__ = [
     "M3RCR",
+    "Cloud38",
+    "CloudSEN12",
     "Clouded",
     "CloudedConfig",
     "FolderChips",
@@ -28,10 +34,12 @@ __all__ = [
     "Landslide4Sense",
     "LandslideCubes",
     "Ombria",
+    "OnCloudN",
     "Sen1Floods11",
     "Sen12MSCR",
     "SimulatedChips",
     "TerraMesh",
+    "UkisCsmask",
     "WhuOptSar",
     "open_dataset",
 ]
@@ -46,6 +54,10 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], ChipSource]]] 
     "landslide_cubes": (lambda path: bool(cubes_at(path)), LandslideCubes),
     "landslide4sense": (is_landslide4sense, Landslide4Sense),
     "l4s_rgb": (is_l4s_rgb, L4sRgb),
+    "on_cloud_n": (is_on_cloud_n, OnCloudN),
+    "cloud38": (is_cloud38, Cloud38),
+    "cloudsen12": (is_cloudsen12, CloudSEN12),
+    "ukis_csmask": (is_ukis_csmask, UkisCsmask),
     "folder": (lambda path: (path / INDEX).is_file() or path.suffix == ".csv", FolderChips),
 }
 """Layout name → whether a path is laid out so, and how it is opened."""
