@@ -46,7 +46,7 @@ def paste(receiver: Chip, donor: Chip, *, role: str = "s2", target: str = "cloud
     image = ground.copy()
     image[:, shadow & (labels != SHADOW)] *= _darkening(sky, theirs, from_sky)[:, None]
     # soft on the cloud's own side only: beyond it the donor's pixels are another ground
-    weight = np.minimum(1, 2 * ndimage.gaussian_filter(cloud.astype(np.float32), SOFT)) * cloud
+    weight = np.clip(2 * ndimage.gaussian_filter(cloud.astype(np.float32), SOFT) - 0.5, 0.5, 1)
     image = np.where(cloud, weight * np.where(cloud, sky, 0) + (1 - weight) * image, image).astype(np.float32)
     merged = np.where(cloud, CLOUD, np.where(shadow, SHADOW, labels)).astype(np.uint8)
     images, targets = {**receiver.images, role: image}, {**receiver.targets, target: merged}
