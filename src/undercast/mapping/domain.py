@@ -91,9 +91,11 @@ class Guard:
     def outside(self, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
         """Where any band of a block, ``[C, h, w]`` by role, is beyond the limits: ``[h, w]`` bool."""
         outside = np.zeros(next(iter(images.values())).shape[1:], np.bool_)
-        for role, (low, high) in self.limits.items():
+        for role, limits in self.limits.items():
             with np.errstate(invalid="ignore"):
-                outside |= ((images[role] < low) | (images[role] > high)).any(axis=0)
+                for band, low, high in zip(images[role], *limits, strict=True):
+                    outside |= band < low
+                    outside |= band > high
         return outside
 
 

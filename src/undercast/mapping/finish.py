@@ -9,41 +9,38 @@ from undercast.mapping.job import Job
 from undercast.product.areas import split_layer, write_areas
 from undercast.product.codes import FLOOD as FLOODED
 from undercast.product.codes import PERMANENT, WATER
-from undercast.product.polygons import PolygonCount, Source, write_polygons
+from undercast.product.layer import LayerWriter
+from undercast.product.polygons import PolygonCount, PolygonWriter, Source
 from undercast.product.quicklook import Preview, draw_quicklook
 from undercast.product.record import crs_name, describe_inputs, versions, write_json
 from undercast.product.stac import write_item
 from undercast.product.summary import Tally, percent, square_km, summarise
-from undercast.product.write import CLASSES, QUICKLOOK, RECORD, SUMMARY, LayerWriter
+from undercast.product.write import CLASSES, QUICKLOOK, RECORD, SUMMARY
 from undercast.task import FLOOD
 
 
 @dataclass(frozen=True)
 class Layers:
-    """The layers of a scene, written and not yet cloud-optimised, and what was counted while its blocks went by."""
+    """What the blocks of a scene went into: layers and polygons, not yet finished, and what was counted."""
 
     classes: LayerWriter
     likelihood: LayerWriter
+    polygons: PolygonWriter
     tally: Tally
     preview: Preview
 
 
 def finish_product(folder: Path, job: Job, layers: Layers) -> dict[str, Any]:
-    """Make ``layers`` cloud-optimised, add everything else to ``folder``, and return the summary.
+    """Finish ``layers``, add everything else to ``folder``, and return the summary.
 
     Raises:
         ProductError: a file cannot be written, or does not read back as it was written.
     """
-    stamp, writers = job.scene.acquired, (layers.classes, layers.likelihood)
-    # GDAL makes the layers cloud-optimised without the interpreter, which traces polygons meanwhile.
     with ThreadPoolExecutor(2, "finish") as finishing:
-        finished = [finishing.submit(layer.finish) for layer in writers]
-        working = layers.classes.working, layers.likelihood.working
-        polygons = write_polygons(folder, job.entries, _sources(job), job.config.polygons, stamp=stamp, layers=working)
+        finished = [finishing.submit(layer.finish) for layer in (layers.classes, layers.likelihood)]
+        polygons = layers.polygons.finish(_sources(job))
         for layer in finished:
             layer.result()
-    for writer in writers:
-        writer.discard()
     if job.units:
         write_areas(folder, job.units, job.entries, job.config.areas)
     summary = _summary(job, layers, polygons)

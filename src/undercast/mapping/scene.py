@@ -14,9 +14,12 @@ from undercast.mapping.kept import KeptBlocks, fingerprint
 from undercast.mapping.result import BlockResult
 from undercast.model import ModelFolder
 from undercast.predict import OpenVinoPredictor, blocks_of
+from undercast.product.layer import LayerWriter, Strips
+from undercast.product.polygons import PolygonWriter
 from undercast.product.quicklook import Preview
 from undercast.product.summary import Tally
-from undercast.product.write import CLASSES, LIKELIHOOD, RECORD, SUMMARY, LayerWriter, ProductWriter
+from undercast.product.trace import Strip
+from undercast.product.write import CLASSES, LIKELIHOOD, RECORD, SUMMARY, ProductWriter
 from undercast.raster.backscatter import RadarUnit
 from undercast.raster.reflectance import OpticalForm
 
@@ -108,7 +111,31 @@ def _blocks(inputs: Sequence[str], job: Job, kept: KeptBlocks, cluster: Any) -> 
 def _write_layers(
     folder: Path, job: Job, blocks: Generator[BlockResult, None, None], progress: Progress | None
 ) -> Layers:
-    """Write ``blocks`` into the working files of ``class.tif`` and ``likelihood.tif``, counting as they come."""
+    """Write ``blocks`` into layers and polygons, strip by strip, counting as they come."""
+    shape = job.scene.shape
+    layers, strips = _open_layers(folder, job), Strips(shape)
+    whole, done = shape[0] * shape[1], 0
+    try:
+        for block in blocks:
+            pixels = {name: block.arrays[name] for name in ("codes", "likelihood")}
+            for row, strip in strips.put(block.window, pixels):
+                layers.classes.write(strip["codes"])
+                layers.likelihood.write(strip["likelihood"])
+                layers.polygons.take(Strip(row, strip["codes"], strip["likelihood"]))
+            layers.tally.put(block.window, block.part("tally"))
+            layers.preview.put(block.window, block.part("preview"))
+            done += block.window.height * block.window.width
+            if progress:
+                progress(done, whole)
+    except BaseException:
+        layers.classes.abandon()
+        layers.likelihood.abandon()
+        raise
+    return layers
+
+
+def _open_layers(folder: Path, job: Job) -> Layers:
+    """What the blocks of a scene go into."""
     scene, signature = job.scene, job.signature
     tags = {"UNDERCAST_MODEL": f"{signature.name} {signature.version}", "UNDERCAST_TASK": signature.task.name}
     classes = LayerWriter(
@@ -118,20 +145,5 @@ def _write_layers(
     likelihood = LayerWriter(
         folder / LIKELIHOOD, scene.grid, description=f"likelihood of {what}, %", overviews="average", tags=tags
     )
-    layers = Layers(classes, likelihood, Tally(scene.grid, job.entries), Preview(scene.shape))
-    whole, done = scene.shape[0] * scene.shape[1], 0
-    try:
-        for block in blocks:
-            classes.write(block.window, block.arrays["codes"])
-            likelihood.write(block.window, block.arrays["likelihood"])
-            layers.tally.put(block.window, block.part("tally"))
-            layers.preview.put(block.window, block.part("preview"))
-            done += block.window.height * block.window.width
-            if progress:
-                progress(done, whole)
-        classes.close()
-        likelihood.close()
-    finally:
-        classes.abandon()
-        likelihood.abandon()
-    return layers
+    polygons = PolygonWriter(folder, scene.grid, job.entries, job.config.polygons, scene.acquired)
+    return Layers(classes, likelihood, polygons, Tally(scene.grid, job.entries), Preview(scene.shape))

@@ -76,11 +76,29 @@ def write_polygons(
     sources: Sequence[Source] = (),
     config: PolygonConfig | None = None,
     stamp: datetime | None = None,
-    layers: tuple[Path, Path] | None = None,
 ) -> PolygonCount:
     """Write ``polygons.gpkg`` of the product in ``folder`` from its ``class.tif`` and ``likelihood.tif``.
 
-    ``layers`` are rasters that hold the same as these two, where they are not there yet.
+    Raises:
+        InputError: a layer of the product cannot be read.
+        ProductError: the file cannot be written.
+    """
+    config = config or PolygonConfig()
+    codes, likelihood = folder / CLASSES, folder / LIKELIHOOD
+    with (
+        explained(folder / POLYGONS),
+        rasterio.Env(GDAL_CACHEMAX=CACHE),
+        open_raster(str(codes)) as classes,
+        open_raster(str(likelihood)) as other,
+    ):
+        writer = PolygonWriter(folder, Header.of(classes, str(codes)).grid, entries, config, stamp)
+        for strip in _strips(classes, other, config.rows):
+            writer.take(strip)
+        return writer.finish(sources)
+
+
+class PolygonWriter:
+    """Writes ``polygons.gpkg`` into ``folder`` from strips of whole rows, from the top down, whatever their height.
 
     ``observed_event`` and ``excluded`` have ``class``, ``name``, ``pixels``, ``area_m2`` on the ellipsoid and
     ``touches_edge`` (the raster's edge or ground not observed: it may go on there); ``observed_event`` also
@@ -88,56 +106,54 @@ def write_polygons(
     ``stamp`` is the date the file carries: that of the image, so that the same map has the same bytes.
 
     Raises:
-        InputError: a layer of the product cannot be read.
         ProductError: the file cannot be written.
     """
-    config = config or PolygonConfig()
-    path = folder / POLYGONS
-    path.unlink(missing_ok=True)
-    codes, likelihood = layers or (folder / CLASSES, folder / LIKELIHOOD)
-    with (
-        explained(path),
-        rasterio.Env(GDAL_CACHEMAX=CACHE),
-        open_raster(str(codes)) as classes,
-        open_raster(str(likelihood)) as other,
-    ):
-        grid = Header.of(classes, str(codes)).grid
-        with gdal_set(stamp), GeoPackage(path, grid, entries) as package:
-            return _trace(_strips(classes, other, config.rows), grid, entries, sources, config, package)
 
+    def __init__(
+        self,
+        folder: Path,
+        grid: GeoBox,
+        entries: Sequence[Entry],
+        config: PolygonConfig | None = None,
+        stamp: datetime | None = None,
+    ) -> None:
+        shape, self._entries = (int(grid.shape[0]), int(grid.shape[1])), entries
+        self._area, self._event = RunArea(grid), event_values(entries)
+        excluded = tuple(entry.value for entry in entries if 250 <= entry.value < NODATA)
+        told = _table({value: value for value in (*self._event, *excluded)})
+        minimum = (config or PolygonConfig()).minimum_area
+        self._parts = Tracer(shape, told, self._area, minimum)
+        self._whole = Tracer(shape, _table(dict.fromkeys(range(NODATA), 1)), self._area, weighed=False)
+        self._queue, self._footprint = Queue(grid), Queue(grid)
+        path = folder / POLYGONS
+        path.unlink(missing_ok=True)
+        self._package = GeoPackage(path, grid, entries, stamp)
 
-def _trace(
-    strips: Iterator[Strip],
-    grid: GeoBox,
-    entries: Sequence[Entry],
-    sources: Sequence[Source],
-    config: PolygonConfig,
-    package: "GeoPackage",
-) -> PolygonCount:
-    shape, area = (int(grid.shape[0]), int(grid.shape[1])), RunArea(grid)
-    event = event_values(entries)
-    excluded = tuple(entry.value for entry in entries if 250 <= entry.value < NODATA)
-    parts = Tracer(shape, _table({value: value for value in (*event, *excluded)}), area, config.minimum_area)
-    whole = Tracer(shape, _table(dict.fromkeys(range(NODATA), 1)), area)
-    queue, footprint = Queue(grid), Queue(grid)
-    for strip in strips:
-        queue.put(parts.take(strip))
-        footprint.put(whole.take(strip))
-        for figures, geometry in queue.batches(BATCH):
-            package.append(figures, geometry, event, area.unit)
-    queue.put(parts.finish())
-    footprint.put(whole.finish())
-    for figures, geometry in queue.batches(BATCH, rest=True):
-        package.append(figures, geometry, event, area.unit)
-    for figures, geometry in footprint.batches(BATCH, rest=True):
-        package.append_footprint(figures, geometry, area.unit)
-    package.append_sources(sources)
-    dropped = [(entry.value, parts.dropped_count[entry.value], parts.dropped_pixels[entry.value]) for entry in entries]
-    return PolygonCount(
-        package.counts,
-        {value: int(count) for value, count, _ in dropped if count},
-        {value: int(pixels) for value, _, pixels in dropped if pixels},
-    )
+    def take(self, strip: Strip) -> None:
+        """Take the next strip, and write the polygons that are complete with it once they are many."""
+        self._queue.put(self._parts.take(strip))
+        self._footprint.put(self._whole.take(strip))
+        self._write(rest=False)
+
+    def finish(self, sources: Sequence[Source] = ()) -> PolygonCount:
+        """There is no further strip: write the rest."""
+        self._queue.put(self._parts.finish())
+        self._footprint.put(self._whole.finish())
+        self._write(rest=True)
+        for figures, geometry in self._footprint.batches(BATCH, rest=True):
+            self._package.append_footprint(figures, geometry, self._area.unit)
+        self._package.append_sources(sources)
+        count, pixels = self._parts.dropped_count, self._parts.dropped_pixels
+        values = [entry.value for entry in self._entries]
+        return PolygonCount(
+            self._package.counts,
+            {value: int(count[value]) for value in values if count[value]},
+            {value: int(pixels[value]) for value in values if pixels[value]},
+        )
+
+    def _write(self, *, rest: bool) -> None:
+        for figures, geometry in self._queue.batches(BATCH, rest=rest):
+            self._package.append(figures, geometry, self._event, self._area.unit)
 
 
 class Queue:
@@ -188,21 +204,15 @@ def to_polygons(traced: Traced, grid: GeoBox) -> NDArray[np.object_]:
 class GeoPackage:
     """The four layers of ``polygons.gpkg``, all there from the start, written in batches."""
 
-    def __init__(self, path: Path, grid: GeoBox, entries: Sequence[Entry]) -> None:
+    def __init__(self, path: Path, grid: GeoBox, entries: Sequence[Entry], stamp: datetime | None) -> None:
         self.counts: dict[str, int] = {}
-        self._path, self._grid = path, grid
+        self._path, self._grid, self._stamp = path, grid, stamp
         self._names = {entry.value: entry.name for entry in entries}
-
-    def __enter__(self) -> "GeoPackage":
         nothing = Figures._make(np.zeros(0, kind) for kind in ("u1", "i8", "i8", "i8", "i8", "i8", "?"))
         none = np.zeros(0, object)
         self._write("observed_event", none, self._attributes(nothing, 1.0, likelihood=True))
         self._write("footprint", none, _sizes(nothing, 1.0))
         self._write("excluded", none, self._attributes(nothing, 1.0, likelihood=False))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return
 
     def append(self, figures: Figures, geometry: NDArray[np.object_], event: Sequence[int], unit: float) -> None:
         """Write polygons of the event and of what is excluded to their layers."""
@@ -238,10 +248,11 @@ class GeoPackage:
 
     def _write(self, layer: str, geometry: NDArray[np.object_], fields: dict[str, NDArray[Any]]) -> None:
         try:
-            pyogrio.raw.write(
-                self._path, geometry, list(fields.values()), list(fields), layer=layer, driver="GPKG",
-                geometry_type="Polygon", crs=crs_name(self._grid), append=layer in self.counts,
-            )  # fmt: skip
+            with gdal_set(self._stamp):
+                pyogrio.raw.write(
+                    self._path, geometry, list(fields.values()), list(fields), layer=layer, driver="GPKG",
+                    geometry_type="Polygon", crs=crs_name(self._grid), append=layer in self.counts,
+                )  # fmt: skip
         except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FeatureError) as error:
             raise ProductError(f"{self._path}: layer {layer} cannot be written ({error}); free some space") from None
         self.counts[layer] = self.counts.get(layer, 0) + len(geometry)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,17 @@ class Preview:
 
     def sums(self, window: Window, band: NDArray[np.float32]) -> dict[str, NDArray[np.int32]]:
         """What a block adds to the cells that it touches; see :meth:`add`. Changes nothing."""
-        seen = np.isfinite(band)
-        whole = np.rint(band * np.float32(100))
-        if not seen.all():
-            np.copyto(whole, 0, where=~seen)
+        whole = band * np.float32(100)
+        np.rint(whole, out=whole)
         rows, cols = (_cells(*side, self.step)[0] for side in ((window.row, window.height), (window.col, window.width)))
-        # 32 bits hold a cell: it is step × step pixels, of some thousands each
-        added = {"sum": whole.astype(np.int32), "count": seen.astype(np.int32)}
-        # by rows first, which goes along memory
-        return {
-            name: np.add.reduceat(np.add.reduceat(values, rows, axis=0), cols, axis=1) for name, values in added.items()
-        }
+        if np.isfinite(whole.sum(dtype=np.float32)):
+            count = np.outer(np.diff(rows, append=window.height), np.diff(cols, append=window.width))
+        else:
+            seen = np.isfinite(whole)
+            np.copyto(whole, 0, where=~seen)
+            count = _over_cells(seen.view(np.uint8), rows, cols, np.int32)
+        # single precision adds whole numbers exactly up to 2²⁴: a thousand rows of a hundred decibels
+        return {"sum": _over_cells(whole, rows, cols, np.float32), "count": count.astype(np.int32)}
 
     def put(self, window: Window, sums: Mapping[str, NDArray[np.int32]]) -> None:
         """Add what :meth:`sums` gave for ``window``."""
@@ -64,6 +65,12 @@ class Preview:
         """The averages ``[h, w]`` float32, NaN where nothing was seen."""
         average = self._sum / np.maximum(self._count, 1) / 100
         return np.where(self._count > 0, average, np.nan).astype(np.float32)
+
+
+def _over_cells(values: NDArray[Any], rows: NDArray[np.intp], cols: NDArray[np.intp], dtype: type) -> NDArray[np.int32]:
+    """Sums over the cells that begin at ``rows`` and ``cols``, by rows first, in ``dtype``, which goes along memory."""
+    strips = [values[first:last].sum(axis=0, dtype=dtype) for first, last in pairwise([*rows, len(values)])]
+    return np.add.reduceat(np.stack(strips).astype(np.int32), cols, axis=1)
 
 
 def _cells(first: int, size: int, step: int) -> tuple[NDArray[np.intp], int]:

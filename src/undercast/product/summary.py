@@ -20,8 +20,8 @@ Verdict = Literal["flood", "flood or permanent water", "none detected", "cannot 
 CELL = 512
 """Columns counted together; within one cell of a row every pixel is taken to cover the same ground."""
 
-PARTS = 65536
-"""Parts of a pixel that probabilities are summed in."""
+PARTS = 2**15
+"""Parts of a pixel that probabilities are summed in: single precision adds those of a cell exactly, up to 2²⁴."""
 OVERRULED = {
     TERRAIN: "is excluded as too steep or too high above the drainage",
     HIDDEN: "lies in layover or shadow",
@@ -75,19 +75,27 @@ class Tally:
         probabilities: NDArray[np.float32] | None = None,
     ) -> dict[str, NDArray[Any]]:
         """What a block adds, whole numbers by name of table and code; see :meth:`add`. Changes nothing."""
-        found: dict[str, NDArray[Any]] = {"near_unseen": np.array([np.count_nonzero(near_unseen & (codes < TERRAIN))])}
+        answered = codes < TERRAIN
+        found: dict[str, NDArray[Any]] = {"near_unseen": np.array([np.count_nonzero(near_unseen & answered)])}
+        left = codes.size
         for value in self._counts:
+            if not left:
+                break
             present = codes == value
             if not present.any():
                 continue
+            left -= int(np.count_nonzero(present))
             found[f"pixels.{value}"] = _by_cell(window, present)
             if called is not None and TERRAIN <= value < NODATA and (lost := present & self._event(called)).any():
                 found[f"overruled.{value}"] = _by_cell(window, lost)
         if probabilities is not None:
-            answered = codes < TERRAIN
+            all_answered = answered.all()
             for number in range(1, len(probabilities)):
                 # whole parts of a pixel, so that the sum does not depend on the order
-                parts = np.rint(np.where(answered, probabilities[number], 0) * np.float32(PARTS))
+                parts = probabilities[number] * np.float32(PARTS)
+                np.rint(parts, out=parts)
+                if not all_answered:
+                    np.copyto(parts, 0, where=~answered)
                 found[f"expected.{number}"] = _by_cell(window, parts)
         return found
 
@@ -139,14 +147,14 @@ class Tally:
 
 
 def _by_cell(window: Window, values: NDArray[Any]) -> NDArray[Any]:
-    """Sums ``[h, cells]`` of ``values`` ``[h, w]``, bool or whole numbers, over the cells that the window touches."""
+    """Sums ``[h, cells]`` of ``values`` ``[h, w]``, bool or whole float32, over the cells that the window touches."""
     totals = []
     for cell in range(window.col // CELL, -(-(window.col + window.width) // CELL)):
         part = values[:, max(cell * CELL - window.col, 0) : (cell + 1) * CELL - window.col]
         if part.dtype == np.bool_:
-            totals.append(np.count_nonzero(part, axis=1).astype(np.int32))
+            totals.append(np.bitwise_count(np.packbits(part, axis=1)).sum(axis=1, dtype=np.int32))
         else:
-            totals.append(part.sum(axis=1, dtype=np.float64).astype(np.int64))
+            totals.append(part.sum(axis=1).astype(np.int64))
     return np.stack(totals, axis=1)
 
 

@@ -59,14 +59,23 @@ class Tracer:
     """Takes strips from the top down and gives components as they become complete.
 
     ``table`` ``[256]`` uint8 says as what each code is traced: 0 not at all, ``UNSEEN`` for what was not observed.
-    Components below ``minimum`` square metres get no outline; ``dropped_count`` and ``dropped_pixels`` ``[256]`` count
-    them by value.
+    Likelihood is summed where components are ``weighed``. Components below ``minimum`` square metres get no outline;
+    ``dropped_count`` and ``dropped_pixels`` ``[256]`` count them by value.
     """
 
-    def __init__(self, shape: tuple[int, int], table: NDArray[np.uint8], area: RunArea, minimum: float = 0.0) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        table: NDArray[np.uint8],
+        area: RunArea,
+        minimum: float = 0.0,
+        *,
+        weighed: bool = True,
+    ) -> None:
         self.dropped_count = np.zeros(256, np.int64)
         self.dropped_pixels = np.zeros(256, np.int64)
-        self._shape, self._table, self._area, self._minimum = shape, table, area, minimum
+        self._shape, self._table, self._area, self._minimum = shape, table.tobytes(), area, minimum
+        self._weighed = weighed
         nothing = np.zeros(0, np.int64)
         # components that reach the last row taken, ordered by first pixel; their corners so far; the runs of that row
         self._open = Figures(nothing.astype(np.uint8), *(nothing,) * 5, nothing.astype(np.bool_))
@@ -75,8 +84,11 @@ class Tracer:
 
     def take(self, strip: Strip) -> Traced:
         """Take the next strip, right below the one before, and give what is complete with it."""
-        runs = find_runs(self._table[strip.codes], strip.row)
-        return self._advance(runs, sum_over(runs, strip.likelihood, strip.row), strip.row + len(strip.codes) - 1)
+        # bytes are translated in half the time that an index takes
+        told = np.frombuffer(strip.codes.tobytes().translate(self._table), np.uint8).reshape(strip.codes.shape)
+        runs = find_runs(told, strip.row)
+        likelihood = sum_over(runs, strip.likelihood, strip.row) if self._weighed else np.zeros(len(runs.row), np.int64)
+        return self._advance(runs, likelihood, strip.row + len(strip.codes) - 1)
 
     def finish(self) -> Traced:
         """There is no further strip: give the rest."""

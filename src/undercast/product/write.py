@@ -1,27 +1,18 @@
-"""A product on disk: layers written by window beside the target, and a folder that appears only when complete."""
+"""A product on disk: a folder that appears only when everything in it is complete."""
 
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-from xml.sax.saxutils import escape
+from typing import IO
 
-import numpy as np
-import rasterio
-import rasterio.shutil
-from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from undercast.errors import ProductError
-from undercast.product.codes import Entry
-from undercast.raster.windows import Window, cut
-from undercast.task import NODATA
 
 CLASSES, LIKELIHOOD, SUMMARY, QUICKLOOK, RECORD = (
     "class.tif",
@@ -30,9 +21,6 @@ CLASSES, LIKELIHOOD, SUMMARY, QUICKLOOK, RECORD = (
     "quicklook.png",
     "record.json",
 )
-BLOCK = 512
-LEVEL = 1
-"""Of deflate: files 5 % larger than at 6, in half the time."""
 LOCK_WAIT = 2.0
 """Seconds to wait for another process to let go of a folder."""
 
@@ -98,84 +86,6 @@ class ProductWriter:
         shutil.rmtree(old, ignore_errors=True)
 
 
-class LayerWriter:
-    """One uint8 layer inside a :class:`ProductWriter`: written by window, then made a cloud-optimised GeoTIFF.
-
-    ``overviews`` is how they are made: ``mode`` for classes, ``average`` for numbers. ``entries`` give the colour table
-    and the names of classes.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        grid: GeoBox,
-        *,
-        description: str,
-        overviews: str,
-        entries: tuple[Entry, ...] = (),
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        self.path = path
-        self._overviews = overviews
-        self._entries = entries
-        self._sums = np.zeros(int(grid.shape[0]), np.int64)
-        self.working = path.with_name(f"{path.stem}.working.tif")
-        """The layer as it is written, which may be read between :meth:`close` and :meth:`discard`."""
-        height, width = int(grid.shape[0]), int(grid.shape[1])
-        self._target: Any = rasterio.open(
-            self.working, "w", driver="GTiff", count=1, dtype="uint8", height=height, width=width,
-            crs=str(grid.crs), transform=grid.affine, nodata=NODATA, bigtiff="IF_SAFER",
-            tiled=True, blockxsize=BLOCK, blockysize=BLOCK,
-        )  # fmt: skip
-        self._target.set_band_description(1, description)
-        self._target.update_tags(**(tags or {}))
-        if entries:
-            self._target.write_colormap(1, _colours(entries))
-
-    def write(self, window: Window, values: NDArray[np.uint8]) -> None:
-        """Write ``values`` ``[h, w]`` uint8 at ``window``."""
-        area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-        self._target.write(values, 1, window=area)
-        self._sums[window.row : window.row + window.height] += values.sum(axis=1, dtype=np.uint32)
-
-    def close(self) -> None:
-        """Everything is written: the working file can be read."""
-        self._target.close()
-
-    def finish(self) -> None:
-        """Write the cloud-optimised file and read it back: it must hold what was written.
-
-        Raises:
-            ProductError: it does not.
-        """
-        self.close()
-        rasterio.shutil.copy(
-            self.working, self.path, driver="COG", compress="DEFLATE", level=LEVEL, blocksize=BLOCK,
-            overview_resampling=self._overviews, bigtiff="IF_SAFER", num_threads="ALL_CPUS",
-        )  # fmt: skip
-        if self._entries:
-            self.path.with_name(f"{self.path.name}.aux.xml").write_text(_names(self._entries), "utf-8")
-        sums = np.zeros_like(self._sums)
-        with rasterio.open(self.path) as source:
-            for window in cut(source.shape, (BLOCK, 16 * BLOCK)):
-                area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-                rows = slice(window.row, window.row + window.height)
-                sums[rows] += source.read(1, window=area).sum(axis=1, dtype=np.uint32)
-        if not np.array_equal(sums, self._sums):
-            raise ProductError(f"{self.path.name}: does not read back as it was written; check the disk")
-
-    def discard(self) -> None:
-        """Remove the working file: the finished one has taken its place."""
-        self.working.unlink()
-
-    def abandon(self) -> None:
-        """Close the working file; whatever it could not write no longer matters."""
-        try:
-            self._target.close()
-        except (RasterioError, CPLE_BaseError, OSError):
-            return
-
-
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turns what the disk or GDAL answers into a ProductError that names ``path`` and says what to do."""
@@ -219,19 +129,3 @@ def _check_target(folder: Path, overwrite: bool) -> None:
         raise ProductError(f"{folder}: exists already; choose another folder or say --overwrite")
     if not (folder / SUMMARY).is_file() or folder.is_symlink():
         raise ProductError(f"{folder}: is no product of undercast, so it is not overwritten; choose another folder")
-
-
-def _colours(entries: tuple[Entry, ...]) -> dict[int, tuple[int, int, int, int]]:
-    table = dict.fromkeys(range(256), (0, 0, 0, 255))
-    table.update({entry.value: (*entry.rgb, 0 if entry.value == NODATA else 255) for entry in entries})
-    return table
-
-
-def _names(entries: tuple[Entry, ...]) -> str:
-    """Category names, as GDAL keeps them beside a GeoTIFF (it has no place for them inside)."""
-    names = {entry.value: entry.name for entry in entries}
-    lines = "".join(f"      <Category>{escape(names.get(value, ''))}</Category>\n" for value in range(256))
-    return (
-        '<PAMDataset>\n  <PAMRasterBand band="1">\n    <CategoryNames>\n'
-        f"{lines}    </CategoryNames>\n  </PAMRasterBand>\n</PAMDataset>\n"
-    )

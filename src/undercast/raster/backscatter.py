@@ -106,9 +106,10 @@ def to_backscatter(values: NDArray[np.float32], unit: RadarUnit) -> NDArray[np.f
     if unit == "power":
         values = to_decibel(unseen_to_nan(values))
     low, high = POSSIBLE_DECIBEL
-    possible = values >= low
-    possible &= values <= high  # neither infinities nor NaN are
-    np.copyto(values, np.nan, where=~possible)
+    if values.size and not (values.min() >= low and values.max() <= high):
+        possible = values >= low
+        possible &= values <= high  # neither infinities nor NaN are
+        np.copyto(values, np.nan, where=~possible)
     return _zeros_to_nan(values) if unit == "dB" else values
 
 
