@@ -9,7 +9,7 @@ from pydantic import Field
 from undercast.chip import ChipSource
 from undercast.config import Settings
 from undercast.datasets import SimulatedChips, open_dataset
-from undercast.datasets.split import labelled, select, without
+from undercast.datasets.split import balanced, labelled, select, without
 
 
 class ChipChoice(Settings):
@@ -20,6 +20,7 @@ class ChipChoice(Settings):
     events: tuple[str, ...] = Field(default=(), description="only chips of these events")
     without: tuple[str, ...] = Field(default=(), description="no chips of these events")
     count: int = Field(default=0, ge=0, description="so many of them, drawn by the run's seed; 0: all")
+    balance: str = Field(default="", description="target whose class 1 half of the drawn chips hold; empty: by chance")
 
     repeat: int = Field(default=1, ge=1, description="how often each is seen where data sets are joined")
 
@@ -40,7 +41,9 @@ class ChipChoice(Settings):
             source = select(source, event=self.events)
         if self.without:
             source = without(source, event=self.without)
-        if self.count:
+        if self.count and self.balance:
+            source = balanced(source, count=self.count, target=self.balance, seed=seed)
+        elif self.count:
             source = labelled(source, count=self.count, seed=seed)
         return source
 
@@ -50,6 +53,7 @@ class ChipChoice(Settings):
         parts += [f"split {self.split}"] if self.split else []
         parts += [f"events {', '.join(self.events)}"] if self.events else []
         parts += [f"without {', '.join(self.without)}"] if self.without else []
-        parts += [f"{self.count} drawn"] if self.count else []
+        drawn = f"{self.count} drawn, half of them with {self.balance}" if self.balance else f"{self.count} drawn"
+        parts += [drawn] if self.count else []
         parts += [f"each {self.repeat} times as often"] if self.repeat > 1 else []
         return ", ".join(parts)

@@ -138,6 +138,29 @@ def labelled(source: ChipSource, *, count: int | None = None, fraction: float | 
     return Subset(source, tuple(sorted(int(number) for number in drawn)))
 
 
+def balanced(source: ChipSource, *, count: int, target: str, seed: int = 0) -> Subset:
+    """``count`` chips, half of which (the larger half) hold class 1 of ``target``, drawn by ``seed``, in order.
+
+    With one seed a larger draw holds the smaller one. Where there are not enough chips of one kind, others take their
+    place. Reads the chips in the order they are drawn, as far as it needs.
+
+    Raises:
+        InputError: more chips than there are.
+    """
+    if not 0 < count <= len(source):
+        raise InputError(f"cannot label {count} of {len(source)} chips")
+    kinds: dict[bool, list[int]] = {True: [], False: []}
+    wanted = {True: (count + 1) // 2, False: count // 2}
+    for number in np.random.default_rng(seed).permutation(len(source)).tolist():
+        if all(len(kinds[kind]) >= wanted[kind] for kind in kinds):
+            break
+        labels = source[number].targets.get(target)
+        kinds[labels is not None and bool((labels == 1).any())].append(number)
+    drawn = [number for kind in kinds for number in kinds[kind][: wanted[kind]]]
+    spare = [number for kind in kinds for number in kinds[kind][wanted[kind] :]]
+    return Subset(source, tuple(sorted([*drawn, *spare[: count - len(drawn)]])))
+
+
 def check_disjoint(train: ChipSource, test: ChipSource, *, by: Sequence[Group] = ("event", "place")) -> None:
     """Refuse a test set that shares an event or a place with the training set.
 

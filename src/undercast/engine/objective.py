@@ -104,6 +104,49 @@ class Supervised(Objective):
         return Step(_terms(self.loss(logits, _observed_target(batch, self.target, self.roles))))
 
 
+class Presence(Objective):
+    """Learn whether a chip holds class 1 at all: ``loss`` of the mean logit of each chip [Böhm 2022].
+
+    The logit of a pixel is that of class 1 over class 0. The label of a chip is 1 where a labelled pixel of the target
+    is class 1, 0 where labelled pixels are not, and 255 where there is none. ``rim`` pixels before and after every row
+    and column do not count in the mean.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        loss: Callable[[Tensor, Tensor], Total],
+        *,
+        target: str,
+        roles: Sequence[str],
+        rim: tuple[int, int] = (0, 0),
+        feed: str = "labelled",
+    ) -> None:
+        super().__init__(student)
+        self.loss, self.target, self.roles, self.rim, self.feed = loss, target, tuple(roles), rim, feed
+        self.feeds = (feed,)
+
+    def forward(self, batches: Mapping[str, Batch]) -> Step:
+        """The one term ``presence``."""
+        batch = batches[self.feed]
+        logits = whole_logits(self.student(_pick(batch.images, self.roles)), self.rim)
+        labels = whole_labels(_observed_target(batch, self.target, self.roles))
+        return Step({"presence": Term(self.loss(logits, labels), 1.0)})
+
+
+def whole_logits(logits: Tensor, rim: tuple[int, int]) -> Tensor:
+    """One logit a chip, ``[B]`` float32: the mean over pixels of ``logits`` ``[B, 2, H, W]`` without their ``rim``."""
+    first, last = rim
+    inside = (logits[:, 1] - logits[:, 0]).float()[:, first : logits.shape[2] - last, first : logits.shape[3] - last]
+    return inside.mean(dim=(1, 2))
+
+
+def whole_labels(target: Tensor) -> Tensor:
+    """One label a chip, ``[B]`` int64, of a target ``[B, H, W]``."""
+    known = target.masked_fill(target == NODATA, -1).amax(dim=(1, 2))
+    return torch.where(known < 0, NODATA, (known == 1).long())
+
+
 class Distilled(Objective):
     """Learn from labels and from a teacher's answers on images without labels [Hinton 2015; Garg 2023].
 

@@ -59,10 +59,19 @@ def focal(logits: Tensor, target: Tensor, *, gamma: float = 2.0, class_weights: 
     return weighted_total(wrong**gamma * losses, weights)
 
 
-def dice(logits: Tensor, target: Tensor, *, classes: tuple[int, ...] | None = None, smooth: float = 1.0) -> Total:
+def dice(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    classes: tuple[int, ...] | None = None,
+    smooth: float = 1.0,
+    pooled: bool = False,
+) -> Total:
     """Soft Dice loss ``1 - (2·Σpy + smooth) / (Σp + Σy + smooth)`` [Milletari 2016] of each chip, over chips.
 
     Mean over ``classes`` (default: all but 0); ``smooth`` is in pixels. Chips without any label are not counted.
+    ``pooled``: the sums run over all chips of the batch together, so that a false alarm on a chip without the class
+    costs no more than one elsewhere; each process then pools its own share of the batch.
     """
     known = (target != NODATA).unsqueeze(1)
     chosen = list(classes) if classes is not None else list(range(1, logits.shape[1]))
@@ -70,6 +79,9 @@ def dice(logits: Tensor, target: Tensor, *, classes: tuple[int, ...] | None = No
     truth = functional.one_hot(_safe(target), logits.shape[1]).movedim(-1, 1)[:, chosen] * known
     shared = (probabilities * truth).sum(dim=(2, 3))
     either = probabilities.sum(dim=(2, 3)) + truth.sum(dim=(2, 3))
+    if pooled:
+        shared, either = shared.sum(dim=0, keepdim=True), either.sum(dim=0, keepdim=True)
+        known = known.any(dim=0, keepdim=True)
     losses = (1 - (2 * shared + smooth) / (either + smooth)).mean(dim=1)
     return weighted_total(losses, known.any(dim=3).any(dim=2).any(dim=1).float())
 
@@ -117,6 +129,7 @@ class SegmentationLossConfig(Settings):
     gamma: float = Field(default=2.0, ge=0, description="exponent of the focal loss")
     dice: float = Field(default=0.0, ge=0, description="weight of the Dice loss")
     smooth: float = Field(default=1.0, gt=0, description="of the Dice loss, pixels")
+    pooled: bool = Field(default=False, description="Dice loss over all chips of a batch together, not of each")
 
     def terms(self, logits: Tensor, target: Tensor) -> dict[str, tuple[Total, float]]:
         """Every loss that counts, by name, with its weight."""
@@ -129,7 +142,7 @@ class SegmentationLossConfig(Settings):
         if self.focal:
             terms["focal"] = focal(logits, target, gamma=self.gamma, class_weights=weights), self.focal
         if self.dice:
-            terms["dice"] = dice(logits, target, smooth=self.smooth), self.dice
+            terms["dice"] = dice(logits, target, smooth=self.smooth, pooled=self.pooled), self.dice
         return terms
 
 

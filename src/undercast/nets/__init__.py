@@ -3,15 +3,22 @@
 from undercast.nets.deeplab import DeepLab, DeepLabConfig
 from undercast.nets.parts import Normalise, Pinned, measure_reach
 from undercast.nets.segmenter import Segmenter, SegmenterConfig
+from undercast.nets.siamese import EmbeddingConfig, PlainConfig, Siamese, SiameseConfig, Staged, StagedConfig
 from undercast.nets.unet import UNet, UNetConfig
 
 __all__ = [
     "DeepLab",
     "DeepLabConfig",
+    "EmbeddingConfig",
     "Normalise",
     "Pinned",
+    "PlainConfig",
     "Segmenter",
     "SegmenterConfig",
+    "Siamese",
+    "SiameseConfig",
+    "Staged",
+    "StagedConfig",
     "UNet",
     "UNetConfig",
     "measure_reach",

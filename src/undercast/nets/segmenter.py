@@ -13,6 +13,7 @@ from undercast.config import Settings
 from undercast.errors import ConfigError
 from undercast.nets.deeplab import DeepLabConfig
 from undercast.nets.parts import Normalise, measure_reach
+from undercast.nets.siamese import SiameseConfig, StagedConfig
 from undercast.nets.unet import UNetConfig
 from undercast.task import Task
 
@@ -23,7 +24,13 @@ def _kind(body: Any) -> str:
     return str(body.get("kind", "unet") if isinstance(body, dict) else body.kind)
 
 
-Body = Annotated[Annotated[UNetConfig, Tag("unet")] | Annotated[DeepLabConfig, Tag("deeplab")], Discriminator(_kind)]
+Body = Annotated[
+    Annotated[UNetConfig, Tag("unet")]
+    | Annotated[DeepLabConfig, Tag("deeplab")]
+    | Annotated[SiameseConfig, Tag("siamese")]
+    | Annotated[StagedConfig, Tag("staged")],
+    Discriminator(_kind),
+]
 """Any of the networks; ``kind`` tells which, and a table without it is a U-Net."""
 
 
@@ -102,9 +109,13 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Mapping[str, Tensor]) -> Tensor:
         """Logits ``[B, K, H, W]`` of images ``[B, C, H, W]`` by role, raw and NaN where unseen."""
-        planes = [self.normalise[role](images[role]) for role in self.modalities]
-        logits: Tensor = self.body(planes[0] if len(planes) == 1 else torch.cat(planes, dim=1))
+        logits: Tensor = self.body(self.stack(images))
         return logits
+
+    def stack(self, images: Mapping[str, Tensor]) -> Tensor:
+        """What the body sees of ``images``: normalised, one after the other, ``[B, in_channels, H, W]``."""
+        planes = [self.normalise[role](images[role]) for role in self.modalities]
+        return planes[0] if len(planes) == 1 else torch.cat(planes, dim=1)
 
     def _normalisers(self) -> list[Normalise]:
         return [part for part in self.normalise.values() if isinstance(part, Normalise)]
