@@ -252,6 +252,40 @@ def test_weak_chips_carry_a_weak_label(tmp_path):
     ]
 
 
+def test_parts_of_sen1floods11_are_asked_for_by_name_and_bolivia_stays_apart(tmp_path):
+    write_sen1floods11(tmp_path, ["India_1"], optical=["India_1"])
+    write_sen1floods11(tmp_path, ["Bolivia_2", "India_2"], optical=["India_2"], part="Weak")
+    assert [info.key for info in open_dataset(tmp_path).index] == ["India_1"]
+    assert [(i.key, i.split) for i in open_dataset(f"{tmp_path}@weak").index] == [
+        ("Bolivia_2", "weak-bolivia"),
+        ("India_2", "weak"),
+    ]
+    assert len(open_dataset(f"{tmp_path}@hand+weak")) == 3
+    with pytest.raises(InputError, match="no part 'week'; the parts of Sen1Floods11 are hand, weak"):
+        open_dataset(f"{tmp_path}@week")
+    with pytest.raises(InputError, match="not laid out as Sen1Floods11"):
+        open_dataset(f"{tmp_path / 'nowhere'}@weak")
+
+
+def test_permanent_water_and_occurrence_are_read_where_they_are(tmp_path):
+    labels = write_sen1floods11(tmp_path, ["India_1", "India_2"], optical=[])
+    folder = tmp_path / "v1.1/data/flood_events/HandLabeled"
+    assert set(open_dataset(tmp_path).modalities) == {"s1", "s2"}
+    for layer in ("JRCWaterHand", "OccurrenceHand"):
+        (folder / layer).mkdir()
+    permanent = np.random.default_rng(3).choice(np.array([0, 1, 255], np.uint8), (32, 32))
+    write_raster(folder / "JRCWaterHand/India_1_JRCWaterHand.tif", permanent, DEGREES)
+    percent = np.random.default_rng(4).choice(np.array([0, 40, 100, 255], np.uint8), (32, 32))
+    write_raster(folder / "OccurrenceHand/India_1_OccurrenceHand.tif", percent, DEGREES)
+    first, second = open_dataset(tmp_path)[0], open_dataset(tmp_path)[1]
+    assert np.array_equal(first.targets["permanent"], permanent)
+    flood = np.where(labels["India_1"] < 0, NODATA, labels["India_1"])
+    assert np.array_equal(first.targets["flood_event"], np.where(permanent == 1, NODATA, flood))
+    assert set(second.targets) == {"flood"}
+    assert np.array_equal(first.images["occurrence"][0], np.where(percent == 255, np.nan, percent), equal_nan=True)
+    assert np.isnan(second.images["occurrence"]).all()
+
+
 def test_sen1floods11_refuses_what_it_is_not(tmp_path):
     with pytest.raises(InputError, match="not laid out"):
         Sen1Floods11(tmp_path)

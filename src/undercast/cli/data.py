@@ -1,4 +1,4 @@
-"""``undercast data``: brings published data sets here."""
+"""``undercast data``: brings published data sets here, and says what is in one."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from undercast.errors import ConfigError
 
-data = typer.Typer(help="Brings published data sets here.", no_args_is_help=True)
+data = typer.Typer(help="Brings published data sets here, and says what is in one.", no_args_is_help=True)
 
 DATASETS = {"sen1floods11": ("splits", "hand", "weak")}
 """Data set → its parts, the small ones first."""
@@ -54,3 +54,41 @@ def fetch(
     else:
         came, there = result.new_bytes / 1e6, result.bytes / 1e6
         typer.echo(f"{folder}: {result.files} files, {there:.1f} MB, all checked; {came:.1f} MB came now")
+
+
+@data.command("check")
+def check(
+    source: Annotated[str, typer.Argument(help="Folder of chips, or simulated:FIRST_SEED+COUNT[@SIZE].")],
+    target: Annotated[str | None, typer.Option(help="The label to count; the task's own by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON on stdout.")] = False,
+) -> None:
+    """Class balance of every split, and the events, places and chips that splits share."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from undercast.cli.progress import track
+    from undercast.datasets import open_dataset
+    from undercast.datasets.audit import balance, leaks
+
+    chips = open_dataset(source)
+    with track("counting", len(chips)) as advance:
+        found, shared = balance(chips, target=target, progress=advance), leaks(chips)
+    if as_json:
+        rows = [{**vars(split), "shares": split.shares} for split in found]
+        typer.echo(json.dumps({"splits": rows, "shared": [vars(leak) for leak in shared]}, indent=2))
+        return
+    classes = [label.name for label in chips.task.classes]
+    grid = Table(title=f"{source}: {target or chips.task.name}", title_justify="left")
+    for name in ("split", "chips", "events", *classes, "no label"):
+        grid.add_column(name, justify="left" if name == "split" else "right")
+    for split in found:
+        pixels = split.unlabelled + sum(split.pixels.values())
+        told = [f"{share:.1%}" for share in split.shares.values()]
+        row = (split.split or "(none)", f"{split.chips:,}", f"{split.events:,}", *told)
+        grid.add_row(*row, f"{split.unlabelled / pixels:.1%}")
+    console = Console()
+    console.print(grid)
+    for leak in shared:
+        console.print(f"shared: {leak}", style="yellow", highlight=False)
+    if not shared:
+        typer.echo("No two splits share an event, a place or a chip.")

@@ -15,6 +15,7 @@ from undercast.datasets.landslide_cubes import LandslideCubes, cubes_at
 from undercast.datasets.m3rcr import M3RCR, is_m3rcr
 from undercast.datasets.ombria import Ombria
 from undercast.datasets.on_cloud_n import OnCloudN, is_on_cloud_n
+from undercast.datasets.sen1floods11 import LAYERS as SEN1FLOODS11_PARTS
 from undercast.datasets.sen1floods11 import Sen1Floods11, version_folder
 from undercast.datasets.sen12mscr import Sen12MSCR, is_sen12mscr
 from undercast.datasets.simulated import SimulatedChips
@@ -66,6 +67,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], ChipSource]]] 
 def open_dataset(spec: str | Path, *, roles: tuple[str, ...] | None = None, cache: Path | None = None) -> ChipSource:
     """The chips at a path, or simulated ones: ``simulated:FIRST+COUNT``, ``simulated:FIRST+COUNT@SIZE``.
 
+    Of Sen1Floods11 a path alone is the hand-labelled part; ``PATH@weak`` and ``PATH@hand+weak`` are others.
+
     ``simulated:TASK:FIRST+COUNT`` are of another task than floods, ``clouds``, ``landcover`` or ``landslide``, with the
     target of its name; ``simulated:landslide/REGION:FIRST+COUNT`` are of one region. ``roles`` and ``cache`` are for
     simulated chips (see :class:`SimulatedChips`).
@@ -76,12 +79,25 @@ def open_dataset(spec: str | Path, *, roles: tuple[str, ...] | None = None, cach
     if str(spec).startswith("simulated:"):
         return _simulated(str(spec), roles, cache)
     path = Path(spec)
+    if not path.exists() and "@" in path.name:
+        return _parts(str(spec))
     if not path.exists():
         raise InputError(f"{spec}: no such folder; give one, or simulated:FIRST_SEED+COUNT")
     for recognises, opened in LAYOUTS.values():
         if recognises(path):
             return opened(path)
     raise InputError(f"{spec}: is laid out as none of {', '.join(LAYOUTS)}; your own rasters need an {INDEX} there")
+
+
+def _parts(spec: str) -> ChipSource:
+    """``FOLDER@hand``, ``FOLDER@weak`` or ``FOLDER@hand+weak`` of Sen1Floods11."""
+    folder, _, named = spec.rpartition("@")
+    parts = tuple(named.split("+"))
+    if unknown := [part for part in parts if part not in SEN1FLOODS11_PARTS]:
+        raise InputError(
+            f"{spec}: no part '{unknown[0]}'; the parts of Sen1Floods11 are {', '.join(SEN1FLOODS11_PARTS)}"
+        )
+    return Sen1Floods11(folder, parts)  # type: ignore[arg-type]
 
 
 def _simulated(spec: str, roles: tuple[str, ...] | None, cache: Path | None) -> SimulatedChips:
