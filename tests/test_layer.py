@@ -90,6 +90,7 @@ def test_a_layer_reads_back_and_is_cloud_optimised(tmp_path, monkeypatch, shape,
     for row in range(0, shape[0], BLOCK):
         writer.write(values[..., row : row + BLOCK, :])
     writer.finish()
+    writer.check()
     assert path.read_bytes()[2] == (43 if largest == 0 else 42)
     assert layout_problems(path) == []
     assert cog_validate(path, strict=True)[0]
@@ -123,5 +124,6 @@ def test_a_layer_that_does_not_read_back_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(layer, "join", join_and_damage)
     writer = LayerWriter(tmp_path / "class.tif", grid(30, 30), description="class", overviews="mode")
     writer.write(np.zeros((30, 30), np.uint8))
+    writer.finish()
     with pytest.raises(ProductError, match=r"class\.tif: does not read back"):
-        writer.finish()
+        writer.check()

@@ -41,12 +41,15 @@ def finish_product(folder: Path, job: Job, layers: Layers) -> dict[str, Any]:
         polygons = layers.polygons.finish(_sources(job))
         for layer in finished:
             layer.result()
-    if job.units:
-        write_areas(folder, job.units, job.entries, job.config.areas)
-    summary = _summary(job, layers, polygons)
-    write_json(summary, folder / SUMMARY)
-    write_json(describe(job), folder / RECORD)
-    _draw(folder, job, layers, summary)
+        checked = [finishing.submit(layer.check) for layer in (layers.classes, layers.likelihood)]
+        if job.units:
+            write_areas(folder, job.units, job.entries, job.config.areas)
+        summary = _summary(job, layers, polygons)
+        write_json(summary, folder / SUMMARY)
+        write_json(describe(job), folder / RECORD)
+        _draw(folder, job, layers, summary)
+        for layer in checked:
+            layer.result()
     write_item(folder, job.entries)
     return summary
 

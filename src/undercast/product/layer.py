@@ -99,11 +99,7 @@ class LayerWriter:
         self._levels[0].take(rows if rows.ndim == 3 else rows[None])
 
     def finish(self) -> None:
-        """Write the cloud-optimised file and read it back: it must hold what was written.
-
-        Raises:
-            ProductError: it does not.
-        """
+        """Write the cloud-optimised file."""
         for level in self._levels:
             level.close()
         join(self.path, [level.path for level in self._levels])
@@ -111,6 +107,13 @@ class LayerWriter:
             level.path.unlink()
         if self._entries:
             self.path.with_name(f"{self.path.name}.aux.xml").write_text(_names(self._entries), "utf-8")
+
+    def check(self) -> None:
+        """Read the finished file back: it must hold what was written.
+
+        Raises:
+            ProductError: it does not.
+        """
         with rasterio.open(self.path) as source:
             strips = cut(source.shape, (BLOCK, source.width))
             found = [zlib.crc32(source.read(window=_rasterio_window(strip))) for strip in strips]
