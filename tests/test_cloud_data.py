@@ -46,7 +46,7 @@ def test_on_cloud_n(tmp_path):
     assert [(info.key, info.place, info.event, info.split) for info in source.index] == [
         ("adwp", "Chifunfu", "Chifunfu 2020-04-29", "train"),
         ("adwu", "Chifunfu", "Chifunfu 2020-04-29", "train"),
-        ("bcde", "Lusaka", "Lusaka 2020-04-29", "train"),
+        ("bcde", "Lusaka", "Lusaka 2020-04-29", "valid"),
         ("zzzz", "", "", "test"),
     ]
     chip = source[2]
@@ -66,6 +66,13 @@ def test_chips_of_a_place_are_not_parted(tmp_path):
         train, test = partition(source, 0.3, seed=seed, by="place")
         check_disjoint(train, test)
         assert len(train) + len(test) == 15
+
+
+def test_a_tenth_of_the_places_is_held_out(tmp_path):
+    write_on_cloud_n(tmp_path, {f"c{number:02d}": f"place {number % 20}" for number in range(40)}, size=4)
+    source = open_dataset(tmp_path)
+    check_disjoint(part_of(source, "train"), part_of(source, "valid"))
+    assert len(part_of(source, "valid")) == 4
 
 
 def test_a_label_that_is_neither_is_named(tmp_path):
@@ -98,8 +105,8 @@ def test_cloud38_and_95(tmp_path):
     source = open_dataset(tmp_path)
     assert isinstance(source, Cloud38)
     assert [(info.key[:13], info.place, info.event, info.split) for info in source.index] == [
-        ("patch_1_1_by_", "002053", first, "train"),
-        ("patch_2_1_by_", "002053", first, "train"),
+        ("patch_1_1_by_", "002053", first, "valid"),
+        ("patch_2_1_by_", "002053", first, "valid"),
         ("patch_2_1_by_", "006248", second, "train"),
         ("patch_1_1_by_", "006248", second, "test"),
     ]

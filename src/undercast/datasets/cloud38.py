@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from undercast.bands import Modality
 from undercast.chip import Chip, ChipInfo
+from undercast.datasets.split import hold_out_places
 from undercast.errors import InputError
 from undercast.raster import read_array
 from undercast.task import CLOUDS, NODATA, Task
@@ -47,7 +48,7 @@ class Cloud38:
 
     Reflectance is not corrected for the sun's elevation, which the data sets do not tell, so it is lower by that sine.
     Shadow is not told from clear ground: both are 0. A patch's place is the path and row of its scene and its event
-    the scene.
+    the scene. The split is ``test`` for the test part, ``valid`` for a tenth of the other places, else ``train``.
 
     Raises:
         InputError: ``root`` holds no patch.
@@ -55,7 +56,9 @@ class Cloud38:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self._patches = [(part, info) for part in PARTS for info in _list(self.root / part, *PARTS[part])]
+        listed = [(part, info) for part in PARTS for info in _list(self.root / part, *PARTS[part])]
+        index = hold_out_places([info for _, info in listed])
+        self._patches = [(part, info) for (part, _), info in zip(listed, index, strict=True)]
         if not self._patches:
             raise InputError(f"{root}: is not laid out as 38-Cloud (38-Cloud_training/train_red/red_patch_….TIF)")
 

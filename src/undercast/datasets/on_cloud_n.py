@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from undercast.bands import S2_L2A, Modality
 from undercast.chip import Chip, ChipInfo
+from undercast.datasets.split import hold_out_places
 from undercast.errors import InputError
 from undercast.raster import read_array
 from undercast.task import CLOUDS, Task
@@ -33,7 +34,8 @@ class OnCloudN:
     """Chips of On Cloud N: role ``s2`` in reflectance, target ``clouds`` where a label is there.
 
     Shadow is not told from clear ground: both are 0. A chip's place is its location, its event the location and day;
-    without metadata both are empty, and such chips cannot be split.
+    without metadata both are empty, and such chips cannot be split. The split is ``test`` for the test part, ``valid``
+    for a tenth of the other places, else ``train``.
 
     Raises:
         InputError: ``root`` is not laid out so, or holds no chip.
@@ -41,7 +43,7 @@ class OnCloudN:
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
-        self._chips = [chip for part in PARTS for chip in self._list(part)]
+        self._chips = hold_out_places([chip for part in PARTS for chip in self._list(part)])
         if not self._chips:
             raise InputError(f"{root}: is not laid out as On Cloud N (train_features/<chip>/B02.tif)")
 
@@ -65,9 +67,10 @@ class OnCloudN:
 
     def __getitem__(self, number: int) -> Chip:
         info = self._chips[number]
-        folder = self.root / f"{info.split}_features" / info.key
+        part = "test" if info.split == "test" else "train"
+        folder = self.root / f"{part}_features" / info.key
         counts = np.concatenate([read_array(folder / f"{band}.tif")[0] for band in BANDS])
-        label = self.root / f"{info.split}_labels" / f"{info.key}.tif"
+        label = self.root / f"{part}_labels" / f"{info.key}.tif"
         targets = {"clouds": _label(read_array(label)[0][0], label)} if label.is_file() else {}
         image = np.where((counts == 0).all(axis=0), np.float32(np.nan), counts * COUNT).astype(np.float32)
         return Chip(info.key, {"s2": image}, targets, info.event, info.place)

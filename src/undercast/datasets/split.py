@@ -4,8 +4,9 @@ Neighbouring chips of one flood are nearly copies of one another, so a split by 
 [Roberts 2017]. :func:`check_disjoint` refuses one.
 """
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -115,6 +116,20 @@ def partition(source: ChipSource, share: float, *, seed: int, by: Group = "event
         Subset(source, tuple(n for n, name in enumerate(names) if name not in held)),
         Subset(source, tuple(n for n, name in enumerate(names) if name in held)),
     )
+
+
+def hold_out_places(index: Sequence[ChipInfo], *, share: float = 0.1) -> list[ChipInfo]:
+    """``index`` with the split ``valid`` for the chips of about ``share`` of the places of split ``train``.
+
+    For a data set that comes without such a split. Which places follows from their names alone; at least one where
+    there are two. Chips of other splits, and those of unknown place, stay as they are.
+    """
+    places = sorted(
+        {info.place for info in index if info.split == "train" and info.place},
+        key=lambda place: hashlib.sha256(place.encode()).hexdigest(),
+    )
+    held = set(places[: max(1, round(share * len(places)))]) if len(places) > 1 else set()
+    return [replace(info, split="valid") if info.split == "train" and info.place in held else info for info in index]
 
 
 def labelled(source: ChipSource, *, count: int | None = None, fraction: float | None = None, seed: int = 0) -> Subset:
