@@ -42,8 +42,8 @@ REGIONS: dict[str, Region] = {
         incidence=(36, 44),
         looks=(4.6, 5.4),
         moisture=(-0.5, 2.0),
-        density=(3.0, 30.0),
-        size=(0.8, 1.6),
+        density=(4.0, 30.0),
+        size=(1.5, 3.5),
         aspect=(2.0, 4.0),
     ),
     "ranges": Region(
@@ -54,8 +54,8 @@ REGIONS: dict[str, Region] = {
         incidence=(30, 37),
         looks=(5.4, 7.0),
         moisture=(-2.0, 0.5),
-        density=(1.0, 10.0),
-        size=(2.0, 5.0),
+        density=(1.5, 12.0),
+        size=(3.0, 8.0),
         aspect=(2.5, 6.0),
     ),
 }
