@@ -5,8 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from undercast.nets import Segmenter
+from undercast.predict.predictor import PROBABILITIES, RESTORED
 from undercast.signature import Signature
 
 
@@ -28,19 +30,40 @@ class TorchPredictor:
         Raises:
             ModelError: a role of the signature is missing.
         """
-        self.signature.check_roles(set(images))
         return softmax(self.logits(images) / np.float32(self.signature.temperature))
+
+    def outputs(self, images: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        """``probabilities`` and, of a network that restores, ``restored`` ``[B, C, H, W]`` within its valid range.
+
+        Raises:
+            ModelError: a role of the signature is missing.
+        """
+        role = self.signature.restores
+        if role is None or not isinstance(self.segmenter, Segmenter):
+            return {PROBABILITIES: self.predict(images)}
+        with torch.no_grad():
+            found = self.segmenter.answer(self._given(images))
+        assert found.restored is not None
+        restored = found.restored.clamp(*self.signature.inputs[role].valid_range)
+        probabilities = softmax(_array(found.logits) / np.float32(self.signature.temperature))
+        return {PROBABILITIES: probabilities, RESTORED: _array(restored)}
 
     def logits(self, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Logits of the same, before temperature and softmax."""
-        device = next(iter(self.segmenter.parameters())).device
-        given = {
-            role: torch.from_numpy(np.ascontiguousarray(images[role], np.float32)).to(device)
-            for role in self.signature.inputs
-        }
         with torch.no_grad():
-            answer: NDArray[np.float32] = self.segmenter(given).float().cpu().numpy()
-        return answer
+            return _array(self.segmenter(self._given(images)))
+
+    def _given(self, images: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
+        device = next(iter(self.segmenter.parameters())).device
+        return {
+            role: torch.from_numpy(np.ascontiguousarray(image, np.float32)).to(device)
+            for role, image in self.signature.complete(images).items()
+        }
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = tensor.float().cpu().numpy()
+    return array
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -30,6 +30,8 @@ def describe(segmenter: Segmenter, name: str, **more: Any) -> Signature:
         network=segmenter.config.model_dump(mode="json"),
         stride=segmenter.stride,
         margin=segmenter.margin,
+        optional=segmenter.config.optional,
+        restores=segmenter.config.restores,
         **more,
     )
 
@@ -130,7 +132,7 @@ def _check_fit(segmenter: Segmenter, signature: Signature) -> None:
         if not value.isfinite().all():
             raise ModelError(f"model {signature.name} is not written: its weights '{name}' are not finite")
     wanted = describe(segmenter, signature.name)
-    for field in ("task", "inputs", "network", "stride", "margin"):
+    for field in ("task", "inputs", "network", "stride", "margin", "optional", "restores"):
         if getattr(wanted, field) != getattr(signature, field):
             raise ModelError(f"model {signature.name}: its signature's {field} is not the network's; use describe()")
 

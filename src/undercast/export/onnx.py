@@ -12,16 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from undercast.nets import Segmenter
+from undercast.predict.predictor import PROBABILITIES, RESTORED
 from undercast.signature import Signature
 
-OUTPUT = "probabilities"
+OUTPUT = PROBABILITIES
 
 
 class Deployed(nn.Module):
     """What ships: a segmenter in evaluation mode on the CPU, its temperature and the softmax; a copy of what is given.
 
     Takes one raw image ``[B, C, H, W]`` a role, in the order of the segmenter's roles; gives probabilities
-    ``[B, K, h, w]``.
+    ``[B, K, h, w]`` and, of a network that restores, the restored image ``[B, C, H, W]`` within its valid range.
     """
 
     def __init__(self, segmenter: Segmenter, temperature: float = 1.0) -> None:
@@ -29,18 +30,26 @@ class Deployed(nn.Module):
         self.segmenter = copy.deepcopy(segmenter).cpu().float().eval().requires_grad_(False)
         self.temperature = temperature
 
-    def forward(self, *images: Tensor) -> Tensor:
+    def forward(self, *images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """See the class."""
-        logits: Tensor = self.segmenter(dict(zip(self.segmenter.roles, images, strict=True)))
-        return (logits / self.temperature).softmax(dim=1)
+        given = dict(zip(self.segmenter.roles, images, strict=True))
+        role = self.segmenter.config.restores
+        if role is None:
+            logits: Tensor = self.segmenter(given)
+            return (logits / self.temperature).softmax(dim=1)
+        found = self.segmenter.answer(given)
+        assert found.restored is not None
+        restored = found.restored.clamp(*self.segmenter.modalities[role].valid_range)
+        return (found.logits / self.temperature).softmax(dim=1), restored
 
 
 def export_onnx(segmenter: Segmenter, signature: Signature, path: Path) -> None:
     """Write ``segmenter`` to ``path`` as an ONNX graph that fulfils ``signature``.
 
     Inputs are named by role, ``[batch, C, rows, columns]`` with batch free and rows and columns any multiple of the
-    stride; the output is ``probabilities``. BatchNorm is folded into the convolutions, normalisation and the handling
-    of NaN stay inside, and nothing of the machine that wrote it remains in the file.
+    stride; the output is ``probabilities``, and of a network that restores the second one ``restored``. BatchNorm is
+    folded into the convolutions, normalisation and the handling of NaN stay inside, and nothing of the machine that
+    wrote it remains in the file.
     """
     deployed = Deployed(segmenter, signature.temperature).eval()
     batch, rows, columns = (torch.export.Dim(name) for name in ("batch", "rows", "columns"))
@@ -57,7 +66,7 @@ def export_onnx(segmenter: Segmenter, signature: Signature, path: Path) -> None:
             dynamo=True,
             dynamic_shapes=(tuple(free for _ in examples),),
             input_names=list(segmenter.roles),
-            output_names=[OUTPUT],
+            output_names=[OUTPUT, RESTORED] if segmenter.config.restores else [OUTPUT],
             external_data=False,
             verbose=False,
         )

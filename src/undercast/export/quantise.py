@@ -29,7 +29,7 @@ class QuantiseConfig(Settings):
     reduce_range: bool = Field(
         default=False, description="weights of 7 bits: for processors without VNNI, whose sums of bytes saturate"
     )
-    float_head: bool = Field(default=True, description="keep the last convolution, which makes the logits, in float32")
+    float_head: bool = Field(default=True, description="keep the last convolution of each output in float32")
 
 
 INTEGER_OPERATIONS = ("Conv", "ConvTranspose", "Relu", "MaxPool", "Concat", "Add", "Resize")
@@ -75,7 +75,7 @@ def quantise_int8(
             reduce_range=config.reduce_range,
             activation_type=QuantType.QUInt8,  # after a ReLU nothing is negative
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[_head(model)] if config.float_head else [],
+            nodes_to_exclude=_heads(model) if config.float_head else [],
             calibrate_method=method,
         )
         quantised = onnx.load(str(result))
@@ -102,7 +102,19 @@ class _Tiles:
         return next(self._feeds, None)
 
 
-def _head(model: Any) -> str:
-    """Name of the last convolution."""
-    names = [node.name for node in model.graph.node if node.op_type in {"Conv", "ConvTranspose"}]
-    return str(names[-1])
+def _heads(model: Any) -> list[str]:
+    """Names of the convolutions that make the outputs: the first met on the way back from each."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    heads: list[str] = []
+    for output in model.graph.output:
+        ahead, met = [output.name], set()
+        while ahead:
+            node = made_by.get(ahead.pop(0))
+            if node is None or node.name in met:
+                continue
+            met.add(node.name)
+            if node.op_type in {"Conv", "ConvTranspose"}:
+                heads.append(str(node.name))
+                break
+            ahead += node.input
+    return heads

@@ -49,6 +49,12 @@ class Normalise(nn.Module):
             return scaled
         return torch.cat([scaled, seen.all(dim=1, keepdim=True).to(scaled.dtype)], dim=1)
 
+    def restore(self, scaled: Tensor) -> Tensor:
+        """Raw values of ``scaled`` ``[B, C, H, W]``, float32: the way back, clipped nowhere."""
+        centre, half = (self.high + self.low) / 2, (self.high - self.low) / 2
+        raw: Tensor = scaled.float() * half + centre
+        return raw
+
 
 class Pinned(nn.Module):
     """A frozen part of a network that ships with it and never changes, BatchNorm statistics included.
@@ -76,6 +82,8 @@ class Pinned(nn.Module):
         return result
 
 
+PROBED = 16
+"""Positions of the input at which the reach is measured, at most."""
 MAXIMUM_REACH = 1024
 """A receptive field that reaches further than this, in input pixels, is taken for one without bound."""
 
@@ -86,6 +94,10 @@ def measure_reach(body: nn.Module, in_channels: int, stride: int, scale: Fractio
     One column (then one row) of the input is made NaN, in each of its ``stride`` positions, and the answers that turn
     NaN are counted; NaN passes through every sum whatever the weights, so nothing hides behind a zero. In double
     precision, because fast convolutions of lower precision mix neighbouring tiles.
+
+    Of a stride beyond :data:`PROBED` only so many positions are tried, and what may lie between is added: what a
+    position touches moves with it and never back, so a position between two tried ones reaches no further than the
+    nearer of both by more than the step.
 
     Raises:
         ConfigError: the reach is more than :data:`MAXIMUM_REACH`, as with pooling over the whole image.
@@ -104,10 +116,11 @@ def _reach_along(axis: int, probe: nn.Module, channels: int, stride: int, scale:
     leap = stride * max((_leap(layer) for layer in probe.modules()), default=0)
     length = 4 * period * (1 + leap // period)
     while length // 2 <= 2 * (MAXIMUM_REACH + leap + period):
-        shape = [stride, channels, period, period]
+        step = -(-stride // PROBED)
+        positions = [length // 2 // period * period + phase for phase in range(0, stride, step)]
+        shape = [len(positions), channels, period, period]
         shape[axis] = length
         images = torch.zeros(shape, dtype=torch.float64)
-        positions = [length // 2 // period * period + phase for phase in range(stride)]
         for image, position in zip(images, positions, strict=True):
             image.select(axis - 1, position).fill_(math.nan)
         touched = torch.isnan(probe(images)).any(dim=1).any(dim=4 - axis)
@@ -117,7 +130,7 @@ def _reach_along(axis: int, probe: nn.Module, channels: int, stride: int, scale:
         if min(first) > leap and max(last) < length - leap:
             before = max(position - start for position, start in zip(positions, first, strict=True))
             after = max(end - position - 1 for position, end in zip(positions, last, strict=True))
-            return max(0, math.ceil(before), math.ceil(after))
+            return max(0, math.ceil(before), math.ceil(after)) + step - 1
         length *= 2
     raise ConfigError(f"this network looks further than {MAXIMUM_REACH} pixels, so no map by tiles can be exact")
 

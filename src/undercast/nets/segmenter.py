@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from undercast.bands import Modality
 from undercast.config import Settings
 from undercast.errors import ConfigError
-from undercast.nets.deeplab import DeepLabConfig
+from undercast.nets.cloudseg import Answer, CloudSeg, CloudSegConfig
+from undercast.nets.deeplab import DeepLab, DeepLabConfig
+from undercast.nets.fusion import Fusion, FusionConfig
 from undercast.nets.parts import Normalise, measure_reach
-from undercast.nets.siamese import SiameseConfig, StagedConfig
-from undercast.nets.unet import UNetConfig
+from undercast.nets.siamese import Siamese, SiameseConfig, Staged, StagedConfig
+from undercast.nets.unet import UNet, UNetConfig
 from undercast.task import Task
 
 Range = tuple[float, float]
@@ -28,7 +30,9 @@ Body = Annotated[
     Annotated[UNetConfig, Tag("unet")]
     | Annotated[DeepLabConfig, Tag("deeplab")]
     | Annotated[SiameseConfig, Tag("siamese")]
-    | Annotated[StagedConfig, Tag("staged")],
+    | Annotated[StagedConfig, Tag("staged")]
+    | Annotated[CloudSegConfig, Tag("cloudseg")]
+    | Annotated[FusionConfig, Tag("fusion")],
     Discriminator(_kind),
 ]
 """Any of the networks; ``kind`` tells which, and a table without it is a U-Net."""
@@ -50,7 +54,13 @@ class SegmenterConfig(Settings):
     mask_channel: bool = Field(
         default=False, description="tell the body, with one plane a role, where the image was seen"
     )
+    optional: tuple[str, ...] = Field(default=(), description="roles a scene may lack, if it was trained for that")
     body: Body = UNetConfig()
+
+    @property
+    def restores(self) -> str | None:
+        """The role whose clear image the network answers too."""
+        return self.roles[0] if isinstance(self.body, CloudSegConfig) and self.body.restore else None
 
     def build(self, modalities: Mapping[str, Modality], task: Task) -> "Segmenter":
         """The network for images of ``modalities`` (role → modality; those it does not see are passed over).
@@ -58,7 +68,7 @@ class SegmenterConfig(Settings):
         Raises:
             ConfigError: a role has no modality, or ranges that do not fit its bands.
         """
-        for role in (*self.roles, *self.ranges):
+        for role in (*self.roles, *self.ranges, *self.optional):
             if role not in modalities or role not in self.roles:
                 raise ConfigError(f"role '{role}': the network sees {self.roles}, the data has {tuple(modalities)}")
         return Segmenter(self, {role: modalities[role] for role in self.roles}, task)
@@ -89,8 +99,9 @@ class Segmenter(nn.Module):
                 for role, modality in modalities.items()
             }
         )
-        self.in_channels = sum(int(part.out_channels) for part in self._normalisers())
-        self.body = config.body.build(self.in_channels, len(task))
+        self.planes = tuple(int(part.out_channels) for part in self._normalisers())
+        self.in_channels = sum(self.planes)
+        self.body = self._build_body()
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -105,6 +116,8 @@ class Segmenter(nn.Module):
     @cached_property
     def margin(self) -> int:
         """Reach of the receptive field beyond a pixel, in input pixels. Raises ConfigError where it has no bound."""
+        if isinstance(self.body, CloudSeg | Fusion) and not self.body.bounded:
+            raise ConfigError("this network looks at the whole image, so no map by tiles can be exact")
         return measure_reach(self.body, self.in_channels, self.stride, self.task.scale)
 
     def forward(self, images: Mapping[str, Tensor]) -> Tensor:
@@ -116,6 +129,32 @@ class Segmenter(nn.Module):
         """What the body sees of ``images``: normalised, one after the other, ``[B, in_channels, H, W]``."""
         planes = [self.normalise[role](images[role]) for role in self.modalities]
         return planes[0] if len(planes) == 1 else torch.cat(planes, dim=1)
+
+    def answer(self, images: Mapping[str, Tensor], *, whole: bool = True) -> Answer:
+        """All that a cloudseg network says: ``restored`` in the unit of its role, as it is, and NaN nowhere.
+
+        Without ``whole`` nothing is restored, which saves time.
+
+        Raises:
+            ConfigError: this network has but one answer.
+        """
+        if not isinstance(self.body, CloudSeg):
+            raise ConfigError(f"a network of kind {self.config.body.kind} has no features to compare; take cloudseg")
+        found = self.body.answer(self.stack(images), whole=whole)
+        if found.restored is None:
+            return found
+        role = self._normalisers()[0]
+        return found._replace(restored=role.restore(found.restored))
+
+    def _build_body(self) -> UNet | DeepLab | Siamese | Staged | CloudSeg | Fusion:
+        body = self.config.body
+        match body:
+            case CloudSegConfig():
+                bands = len(self.modalities[self.roles[0]].bands)
+                return body.build(self.planes, bands, len(self.task), self.task.scale)
+            case FusionConfig():
+                return body.build(self.planes, len(self.task), self.task.scale)
+        return body.build(self.in_channels, len(self.task))
 
     def _normalisers(self) -> list[Normalise]:
         return [part for part in self.normalise.values() if isinstance(part, Normalise)]
