@@ -14,7 +14,7 @@ from undercast.losses import Total
 from undercast.task import NODATA
 
 Images = dict[str, Tensor]
-Answered = TypeVar("Answered")
+R = TypeVar("R")
 
 HardLoss = Callable[[Tensor, Tensor], Mapping[str, tuple[Total, float]]]
 """Logits ``[B, K, H, W]`` and target ``[B, H, W]`` int64 (255 = no label) → named totals, each with its weight."""
@@ -73,7 +73,7 @@ class Frozen:
             logits: Tensor = self._module(images)
         return logits.float()
 
-    def ask(self, images: Images, question: Callable[[nn.Module, Images], Answered]) -> Answered:
+    def ask(self, images: Images, question: Callable[[nn.Module, Images], R]) -> R:
         """What ``question(network, images)`` says, which may be more than logits; without gradients."""
         self._follow(images)
         with torch.no_grad():
@@ -110,8 +110,8 @@ class Supervised(Objective):
     def forward(self, batches: Mapping[str, Batch]) -> Step:
         """The terms of the loss."""
         batch = batches[self.feed]
-        logits = self.student(pick(batch.images, self.roles)).float()
-        return Step(terms(self.loss(logits, observed_target(batch, self.target, self.roles))))
+        logits = self.student(_pick(batch.images, self.roles)).float()
+        return Step(_terms(self.loss(logits, _observed_target(batch, self.target, self.roles))))
 
 
 class Presence(Objective):
@@ -139,8 +139,8 @@ class Presence(Objective):
     def forward(self, batches: Mapping[str, Batch]) -> Step:
         """The one term ``presence``."""
         batch = batches[self.feed]
-        logits = whole_logits(self.student(pick(batch.images, self.roles)), self.rim)
-        labels = whole_labels(observed_target(batch, self.target, self.roles))
+        logits = whole_logits(self.student(_pick(batch.images, self.roles)), self.rim)
+        labels = whole_labels(_observed_target(batch, self.target, self.roles))
         return Step({"presence": Term(self.loss(logits, labels), 1.0)})
 
 
@@ -195,44 +195,41 @@ class Distilled(Objective):
         together = {role: torch.cat([hand.images[role], pairs.images[role]]) for role in self.roles}
         logits = self.student(together).float()
         answers = self.teacher({role: pairs.images[name] for role, name in self.sees.items()})
-        hard = self.loss(logits[: len(hand)], observed_target(hand, self.target, self.roles))
+        hard = self.loss(logits[: len(hand)], _observed_target(hand, self.target, self.roles))
         soft = self.soft_loss(logits[len(hand) :], answers, self._signal(pairs).float())
-        return Step(terms(hard) | {"teacher": Term(soft, self.weight)})
+        return Step(_terms(hard) | {"teacher": Term(soft, self.weight)})
 
     def _signal(self, batch: Batch) -> Tensor:
         """Where the teacher may be believed, ``[B, H, W]`` bool."""
         mask = _seen_by_any(batch.images, self.roles)
         for name in self.sees.values():
-            mask = mask & seen(batch.images[name])
+            mask = mask & _seen(batch.images[name])
         if self.cloud is not None:
             cloud = batch.targets[self.cloud]
             mask = mask & ((cloud == 0) | (cloud == NODATA))
         return mask
 
 
-def terms(totals: Mapping[str, tuple[Total, float]]) -> dict[str, Term]:
-    """The parts of a loss against labels."""
+def _terms(totals: Mapping[str, tuple[Total, float]]) -> dict[str, Term]:
     return {name: Term(total, weight) for name, (total, weight) in totals.items()}
 
 
-def pick(images: Images, roles: Sequence[str]) -> Images:
-    """The images of ``roles``. Raises TrainingError where the feed lacks one."""
+def _pick(images: Images, roles: Sequence[str]) -> Images:
     missing = [role for role in roles if role not in images]
     if missing:
         raise TrainingError(f"the feed has no role {', '.join(missing)}; it carries {', '.join(images)}")
     return {role: images[role] for role in roles}
 
 
-def seen(image: Tensor) -> Tensor:
-    """Where every band of ``image`` ``[B, C, H, W]`` was seen, ``[B, H, W]`` bool."""
+def _seen(image: Tensor) -> Tensor:
     return image.isfinite().all(dim=1)
 
 
 def _seen_by_any(images: Images, roles: Sequence[str]) -> Tensor:
-    return torch.stack([seen(images[role]) for role in roles]).any(dim=0)
+    return torch.stack([_seen(images[role]) for role in roles]).any(dim=0)
 
 
-def observed_target(batch: Batch, name: str, roles: Sequence[str]) -> Tensor:
+def _observed_target(batch: Batch, name: str, roles: Sequence[str]) -> Tensor:
     """The target with 255 where no role saw anything (targets on another grid than the images are left as they are)."""
     target, seen = batch.targets[name], _seen_by_any(batch.images, roles)
     return target.masked_fill(~seen, NODATA) if target.shape == seen.shape else target

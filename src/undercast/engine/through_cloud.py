@@ -17,10 +17,10 @@ from undercast.engine.objective import (
     Objective,
     Step,
     Term,
-    observed_target,
-    pick,
-    seen,
-    terms,
+    _observed_target,
+    _pick,
+    _seen,
+    _terms,
 )
 from undercast.losses.distil import confidence, divergence
 from undercast.losses.restore import RestorationConfig, hint, restoration
@@ -89,12 +89,12 @@ class ThroughCloud(Objective):
         """The terms ``cross_entropy``, ``restoration``, ``hint`` and ``answers``, as far as they are asked for."""
         batch = batches["chips"]
         student = cast(Segmenter, self.student)
-        found = student.answer(pick(batch.images, self.roles))
-        parts = terms(self.loss(found.logits.float(), observed_target(batch, self.target, self.roles)))
+        found = student.answer(_pick(batch.images, self.roles))
+        parts = _terms(self.loss(found.logits.float(), _observed_target(batch, self.target, self.roles)))
         covered = self.covered(batch)
         if self.config.restore and found.restored is not None:
             clear = batch.images[self.clear]
-            total = restoration(found.restored, clear, covered, seen(clear), self.config.restoration)
+            total = restoration(found.restored, clear, covered, _seen(clear), self.config.restoration)
             parts["restoration"] = Term(total, self.config.restore)
         if self.teacher is not None:
             images = {role: batch.images[name] for role, name in self.sees.items()}
@@ -102,7 +102,7 @@ class ThroughCloud(Objective):
         return Step(parts)
 
     def _taught(self, found: Answer, teacher: Answer, covered: Tensor, images: Images) -> dict[str, Term]:
-        config, known = self.config, torch.stack([seen(image) for image in images.values()]).all(dim=0)
+        config, known = self.config, torch.stack([_seen(image) for image in images.values()]).all(dim=0)
         parts: dict[str, Term] = {}
         if config.hint:
             shape = found.features.shape[-2:]
@@ -123,7 +123,7 @@ class ThroughCloud(Objective):
         cover = batch.targets[self.cover]
         share = cover.float() / 100 if self.config.soft else (cover > 0).float()
         share = torch.where(cover == NODATA, torch.ones_like(share), share)
-        return torch.where(seen(batch.images[self.roles[0]]), share, torch.ones_like(share))
+        return torch.where(_seen(batch.images[self.roles[0]]), share, torch.ones_like(share))
 
 
 def _shrink(layer: Tensor, shape: torch.Size) -> Tensor:

@@ -1,0 +1,50 @@
+"""A data set with fewer bands than it has: what a smaller instrument would have seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from undercast.bands import Modality
+from undercast.chip import Chip, ChipInfo, ChipSource
+from undercast.task import Task
+
+
+@dataclass(frozen=True)
+class OfBands:
+    """The chips of ``source``, the images of the roles in ``bands`` with those bands only, in that order.
+
+    Raises:
+        InputError: the source has no such role or band, once the modalities or a chip is asked for.
+    """
+
+    source: ChipSource
+    bands: Mapping[str, tuple[str, ...]]
+
+    @property
+    def task(self) -> Task:
+        """The task of the source."""
+        return self.source.task
+
+    @cached_property
+    def modalities(self) -> Mapping[str, Modality]:
+        """The modalities of the source, with the bands that are left."""
+        return {
+            role: modality.select(self.bands[role]) if role in self.bands else modality
+            for role, modality in self.source.modalities.items()
+        }
+
+    @property
+    def index(self) -> Sequence[ChipInfo]:
+        """One entry a chip, in order."""
+        return self.source.index
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, number: int) -> Chip:
+        chip = self.source[number]
+        images = {
+            role: image[self.source.modalities[role].index(self.bands[role])] if role in self.bands else image
+            for role, image in chip.images.items()
+        }
+        return Chip(chip.key, images, chip.targets, event=chip.event, place=chip.place)
