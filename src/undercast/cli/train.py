@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from undercast.engine.place import Place
 
 # name in the TOML → module with a ``Config`` and ``run(config, place, out, resume=…)``
-RECIPES = {"flood": "undercast.recipes.flood", "landslide": "undercast.recipes.landslide"}
+RECIPES = {
+    "flood": "undercast.recipes.flood",
+    "landcover": "undercast.recipes.landcover",
+    "landslide": "undercast.recipes.landslide",
+}
 
 
 def train(

@@ -8,7 +8,7 @@ teacher does, gets the images kept aside before them (``keep``).
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import lcm
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,12 @@ class Augmentation(Settings):
     radar: RadarJitter = Field(default=RadarJitter(), description="of images in dB")
     optical: OpticalJitter = Field(default=OpticalJitter(), description="of images in reflectance, or stretched")
     cut_out: CutOut = Field(default=CutOut(), description="of images in dB")
+    pairs: bool = Field(
+        default=False, description="change images of one unit alike, so that a cloudy image still fits its clear one"
+    )
+    missing: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict, description="role → how often it is missing from a chip altogether; one of them at most"
+    )
 
     def for_chips(
         self, modalities: Mapping[str, Modality], *, vary: Sequence[str], keep: Sequence[str] = ()
@@ -117,9 +123,26 @@ class Augmenter:
         """A varied copy of ``chip``; the same for the same state of ``rng``."""
         wanted = {role: image for role, image in chip.images.items() if role in self.units or role in self.keep}
         chip = _move(Chip(chip.key, wanted, chip.targets, chip.event, chip.place), self.config, rng)
-        images = {role: self._vary(unit, chip.images[role], rng) for role, unit in self.units.items()}
+        seed = int(rng.integers(2**32)) if self.config.pairs else 0
+        images = {}
+        for role, unit in self.units.items():
+            # Where pairs stay pairs every image of a unit is given the same draws.
+            draws = np.random.default_rng((seed, *unit.encode())) if self.config.pairs else rng
+            images[role] = self._vary(unit, chip.images[role], draws)
+        images |= self._lose(images, rng)
         images |= {CLEAN + role: chip.images[role] for role in self.keep}
         return Chip(chip.key, images, chip.targets, chip.event, chip.place)
+
+    def _lose(self, images: Mapping[str, Image], rng: np.random.Generator) -> dict[str, Image]:
+        """The one image that is missing from this chip, if any: all NaN."""
+        if not self.config.missing:
+            return {}
+        draw, passed = rng.random(), 0.0
+        for role, chance in self.config.missing.items():
+            passed += chance
+            if draw < passed:
+                return {role: np.full_like(images[role], np.nan)}
+        return {}
 
     def _vary(self, unit: str, image: Image, rng: np.random.Generator) -> Image:
         config = self.config
