@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from undercast.mapping.config import ReferenceConfig
 from undercast.mapping.job import Job
+from undercast.mapping.priority import cells_of
 from undercast.mapping.result import BlockResult
 from undercast.predict import AnsweredBlock, OpenVinoPredictor, answer_scene
 from undercast.product.codes import encode, overrule, tell_apart, to_percent
@@ -31,13 +32,15 @@ def answered_blocks(
     job: Job, predictor: OpenVinoPredictor, windows: Sequence[Window] | None = None
 ) -> Generator[BlockResult, None, None]:
     """What each block of the scene contributes to its map; those of ``windows``, or all, in order."""
-    tally, preview = Tally(job.scene.grid, job.entries), Preview(job.scene.shape)
+    tally, preview, cells = Tally(job.scene.grid, job.entries), Preview(job.scene.shape), cells_of(job)
     shown = next(iter(job.signature.inputs))
     with closing(coded_blocks(job, predictor, windows)) as blocks:
         for block, codes, called in blocks:
             counts = tally.counts(block.window, codes, block.near_unseen, called, block.probabilities)
             arrays = {"codes": codes, "likelihood": to_percent(block.probabilities)}
             arrays |= _named("tally", counts) | _named("preview", preview.sums(block.window, block.images[shown][0]))
+            if cells:
+                arrays |= _named("cells", cells.sums(block.window, codes, block.probabilities[1]))
             yield BlockResult(block.window, arrays)
 
 

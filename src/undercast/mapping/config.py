@@ -10,6 +10,7 @@ from undercast.predict import MapperConfig
 from undercast.product.areas import AreasConfig
 from undercast.product.codes import CodeConfig
 from undercast.product.polygons import PolygonConfig
+from undercast.product.priority import PriorityConfig
 from undercast.product.summary import VerdictConfig
 from undercast.raster.exclusion import TerrainConfig
 
@@ -32,6 +33,7 @@ class MapConfig(Settings):
     domain: DomainConfig = Field(default=DomainConfig(), description="when input is outside the model's training")
     verdict: VerdictConfig = Field(default=VerdictConfig(), description="when a scene is called flooded")
     polygons: PolygonConfig = Field(default=PolygonConfig(), description="how classes become polygons")
+    priority: PriorityConfig = Field(default=PriorityConfig(), description="landslides: which cells come first")
     areas: AreasConfig = Field(default=AreasConfig(), description="how areas by unit are counted")
 
     def recorded(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from undercast.product.area import ground_size
 from undercast.product.areas import AREAS
 from undercast.product.codes import Entry
 from undercast.product.polygons import POLYGONS
+from undercast.product.priority import PRIORITY, PRIORITY_CSV
 from undercast.product.record import digest, write_json
 from undercast.product.write import CLASSES, LIKELIHOOD, QUICKLOOK, RECORD, SUMMARY
 from undercast.raster.geotiff import Header, read_header
@@ -57,6 +58,8 @@ FILES = {
     f"{CLASSES}.aux.xml": Kind("class-names", "Names of the classes for GDAL", "application/xml", ("metadata",)),
     LIKELIHOOD: Kind("likelihood", "Likelihood, %", COG, ("data",)),
     POLYGONS: Kind("polygons", "Polygons", "application/geopackage+sqlite3", ("data",)),
+    PRIORITY: Kind("priority", "Cells by expected area", "application/geopackage+sqlite3", ("data",)),
+    PRIORITY_CSV: Kind("priority-table", "Cells by expected area, as a table", "text/csv", ("data",)),
     AREAS: Kind("areas", "Areas by unit", "text/csv", ("data",)),
     SUMMARY: Kind("summary", "Summary", "application/json", ("metadata",)),
     RECORD: Kind("record", "How the map was made", "application/json", ("metadata",)),

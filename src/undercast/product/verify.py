@@ -15,7 +15,9 @@ from rasterio.errors import RasterioError
 from undercast.errors import InputError, ProductError
 from undercast.product.codes import Entry, entries_of
 from undercast.product.cog import layout_problems
-from undercast.product.polygons import POLYGONS
+from undercast.product.cells import Cells
+from undercast.product.polygons import POLYGONS, event_values
+from undercast.product.priority import PRIORITY, list_problems
 from undercast.product.record import crs_name
 from undercast.product.stac import ITEM, multihash
 from undercast.product.summary import Tally
@@ -69,6 +71,8 @@ def verify_product(folder: Path) -> Findings:
         tally = Tally(classes.grid, entries_of(task))
         findings.add("pixels", list(_wrong_pixels(folder, classes.grid, tally)))
         findings.add("numbers", list(_wrong_numbers(summary, tally)))
+        if (folder / PRIORITY).is_file():
+            findings.add("priority", list(_wrong_priority(folder, classes.grid, entries_of(task), record)))
         if (folder / POLYGONS).is_file():
             findings.add("polygons", list(_wrong_polygons(folder, tally, entries_of(task))))
     return findings
@@ -170,6 +174,27 @@ def _wrong_numbers(summary: dict[str, Any], tally: Tally) -> Iterator[str]:
         # written to a decimetre squared; the rest is the last bits of another processor
         if not isinstance(area, int | float) or abs(area - areas[entry.value]) > 0.06 + 1e-9 * areas[entry.value]:
             yield f"{SUMMARY}: says {area} m² of {entry.key}, {CLASSES} has {areas[entry.value]:.1f}"
+
+
+def _wrong_priority(
+    folder: Path, grid: GeoBox, entries: tuple[Entry, ...], record: dict[str, Any]
+) -> Iterator[str]:
+    """Where the list of cells is not what the layers sum up to."""
+    side = record.get("parameters", {}).get("priority", {}).get("cell")
+    if not isinstance(side, int | float):
+        yield f"{RECORD}: does not say the size of a cell of {PRIORITY}"
+        return
+    cells = Cells(grid, side, event_values(entries))
+    try:
+        with open_raster(str(folder / CLASSES)) as classes, open_raster(str(folder / LIKELIHOOD)) as likelihood:
+            for window in cut((int(grid.shape[0]), int(grid.shape[1])), (ROWS, int(grid.shape[1]))):
+                area = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+                percent = likelihood.read(1, window=area)
+                probability = np.where(percent == NODATA, np.nan, percent / np.float32(100)).astype(np.float32)
+                cells.add(window, classes.read(1, window=area), probability)
+    except RasterioError:
+        return  # said already: the pixels cannot be read to the end
+    yield from list_problems(folder, cells)
 
 
 def _wrong_polygons(folder: Path, tally: Tally, entries: tuple[Entry, ...]) -> Iterator[str]:
