@@ -40,7 +40,8 @@ def record_all(work: Path) -> None:
     for kept in sorted((work / "runs").glob("[!.]*.npz")):
         arm, chips, seed, *variant = kept.stem.split("_", 3)
         found = measures(load(kept, "test"), load(kept, "validation"))
-        rows += [Result(arm, " ".join([chips, *variant]), key, value, int(seed), "test") for key, value in found.items()]
+        setting = " ".join([chips, *variant])
+        rows += [Result(arm, setting, key, value, int(seed), "test") for key, value in found.items()]
     print(record("landslide-l4s", rows), f"{len(rows)} rows")
 
 

@@ -35,7 +35,8 @@ def answers(
     """Probability of a landslide and truth of ``count`` scenes."""
     for seed in range(first, first + count):
         chip = simulate_chip(seed, size, "landslide", only=WANTED, region=region)
-        yield answer(predictor, {role: chip.images[role] for role in predictor.signature.inputs})[1], chip.targets["landslide"]
+        images = {role: chip.images[role] for role in predictor.signature.inputs}
+        yield answer(predictor, images)[1], chip.targets["landslide"]
 
 
 def joined(parts: list[CellCounts]) -> CellCounts:
@@ -92,11 +93,13 @@ def main() -> None:
             for here, there in (REGIONS, REGIONS[::-1])
         ]
         found["other-region"] = {name: float(np.mean([part[name] for part in crossed])) for name in crossed[0]}
+        setting = f"{side} pixels"
         for arm, values in found.items():
-            print(f"{side} pixels, {len(tested.truth)} cells", arm, {name: round(float(v), 3) for name, v in values.items()})
-            rows += [Result(arm, f"{side} pixels", name, float(value), split="test") for name, value in values.items()]
-        print(f"{side} pixels: {spread}")
-        rows += [Result("measured", f"{side} pixels", name, getattr(spread, name), split="validation") for name in ("factor", "relative")]
+            print(setting, len(tested.truth), "cells", arm, {name: round(float(v), 3) for name, v in values.items()})
+            rows += [Result(arm, setting, name, float(value), split="test") for name, value in values.items()]
+        for name in ("factor", "relative"):
+            rows.append(Result("measured", setting, name, getattr(spread, name), split="validation"))
+        print(f"{setting}: {spread}")
     print(record("landslide-priority", rows))
     if chosen.write:
         write_signature(folder.signature.model_copy(update={"count_spread": spread}), Path(folder.path))

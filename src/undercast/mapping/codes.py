@@ -33,12 +33,12 @@ def answered_blocks(
 ) -> Generator[BlockResult, None, None]:
     """What each block of the scene contributes to its map; those of ``windows``, or all, in order."""
     tally, preview, cells = Tally(job.scene.grid, job.entries), Preview(job.scene.shape), cells_of(job)
-    shown = next(iter(job.signature.inputs))
     with closing(coded_blocks(job, predictor, windows)) as blocks:
         for block, codes, called in blocks:
             counts = tally.counts(block.window, codes, block.near_unseen, called, block.probabilities)
             arrays = {"codes": codes, "likelihood": to_percent(block.probabilities)}
-            arrays |= _named("tally", counts) | _named("preview", preview.sums(block.window, block.images[shown][0]))
+            shown = preview.sums(block.window, block.images[job.shown][0])
+            arrays |= _named("tally", counts) | _named("preview", shown)
             if cells:
                 arrays |= _named("cells", cells.sums(block.window, codes, block.probabilities[1]))
             yield BlockResult(block.window, arrays)

@@ -13,6 +13,7 @@ from undercast.product.polygons import PolygonConfig
 from undercast.product.priority import PriorityConfig
 from undercast.product.summary import VerdictConfig
 from undercast.raster.exclusion import TerrainConfig
+from undercast.task import LANDSLIDE, Task
 
 
 class ReferenceConfig(Settings):
@@ -36,8 +37,10 @@ class MapConfig(Settings):
     priority: PriorityConfig = Field(default=PriorityConfig(), description="landslides: which cells come first")
     areas: AreasConfig = Field(default=AreasConfig(), description="how areas by unit are counted")
 
-    def recorded(self) -> dict[str, Any]:
-        """What may change a map's bytes; how the work was cut may not, and is left out."""
+    def recorded(self, task: Task) -> dict[str, Any]:
+        """What may change the bytes of a map of ``task``; how the work was cut may not, and is left out."""
         kept = self.model_dump(mode="json", exclude={"areas": {"window"}, "polygons": {"rows"}})
         kept["mapper"] = {"tile": self.mapper.tile}
+        if task.name != LANDSLIDE.name:
+            del kept["priority"]
         return {name: part for name, part in kept.items() if part}

@@ -65,7 +65,8 @@ class Guard:
         bands: dict[str, Any] = {}
         notes = []
         for role, image in scene.images.items():
-            known = signature.training_domain.get(role.removesuffix("_pre"), {})
+            domain = signature.training_domain
+            known = domain.get(role, domain.get(role.removesuffix("_pre"), {}))
             sample = _sample(scene, role) if known else np.empty((0, 0), np.float32)
             for channel, band in enumerate(image.modality.bands if known else ()):
                 values = sample[channel][np.isfinite(sample[channel])]

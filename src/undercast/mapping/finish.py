@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from undercast.mapping.job import Job
+from undercast.mapping.priority import add_priority, sentence_of
 from undercast.product.areas import split_layer, write_areas
+from undercast.product.cells import Cells
 from undercast.product.codes import FLOOD as FLOODED
 from undercast.product.codes import PERMANENT, WATER
 from undercast.product.layer import LayerWriter
@@ -16,7 +18,8 @@ from undercast.product.record import crs_name, describe_inputs, versions, write_
 from undercast.product.stac import write_item
 from undercast.product.summary import Tally, percent, square_km, summarise
 from undercast.product.write import CLASSES, QUICKLOOK, RECORD, SUMMARY
-from undercast.task import FLOOD
+from undercast.raster.windows import Window
+from undercast.task import FLOOD, LANDSLIDE
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Layers:
     polygons: PolygonWriter
     tally: Tally
     preview: Preview
+    cells: Cells | None
 
 
 def finish_product(folder: Path, job: Job, layers: Layers) -> dict[str, Any]:
@@ -44,10 +48,13 @@ def finish_product(folder: Path, job: Job, layers: Layers) -> dict[str, Any]:
         checked = [finishing.submit(layer.check) for layer in (layers.classes, layers.likelihood)]
         if job.units:
             write_areas(folder, job.units, job.entries, job.config.areas)
-        summary = _summary(job, layers, polygons)
+        summary, marks = _summary(job, layers, polygons), list[Window]()
+        if layers.cells:
+            summary["priority"], marks = add_priority(folder, job, layers.cells)
+            summary["sentence"] = sentence_of(summary)
         write_json(summary, folder / SUMMARY)
         write_json(describe(job), folder / RECORD)
-        _draw(folder, job, layers, summary)
+        _draw(folder, job, layers, summary, marks)
         for layer in checked:
             layer.result()
     write_item(folder, job.entries)
@@ -56,6 +63,8 @@ def finish_product(folder: Path, job: Job, layers: Layers) -> dict[str, Any]:
 
 def headline(summary: dict[str, Any]) -> str:
     """The verdict in a few words, with the area that it rests on."""
+    if summary["task"] == LANDSLIDE.name:
+        return f"Landslides expected on {square_km(summary['expected_area_m2'][LANDSLIDE.classes[1].name])}"
     verdict = str(summary.get("verdict") or f"{summary['task']} map")
     area = summary["area_m2"].get({"flood": "flood", "flood or permanent water": "water"}.get(verdict, ""), 0.0)
     return verdict.capitalize() + (f": {square_km(area)}" if area else "")
@@ -109,7 +118,7 @@ def describe(job: Job) -> dict[str, Any]:
         "versions": versions(),
         "model": _model(job) | {"sha256": job.model.digest(job.precision), "threshold": job.signature.threshold},
         "inputs": describe_inputs(scene, digests),
-        "parameters": job.config.recorded() | _declared(job),
+        "parameters": job.config.recorded(job.signature.task) | _declared(job),
         "grid": {"crs": crs_name(scene.grid), "transform": list(scene.grid.affine)[:6], "shape": list(scene.shape)},
     }
     if job.areas:
@@ -131,13 +140,14 @@ def _sources(job: Job) -> list[Source]:
     return sources
 
 
-def _draw(folder: Path, job: Job, layers: Layers, summary: dict[str, Any]) -> None:
+def _draw(folder: Path, job: Job, layers: Layers, summary: dict[str, Any], marks: list[Window]) -> None:
     scene = job.scene
-    shown = next(iter(scene.images.values()))
+    shown = scene.images[job.shown]
     draw_quicklook(
         folder / QUICKLOOK,
         class_map=folder / CLASSES,
         preview=layers.preview,
+        marks=marks,
         grid=scene.grid,
         entries=job.entries,
         areas=layers.tally.areas(),

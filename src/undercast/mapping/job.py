@@ -57,6 +57,12 @@ class Job:
         return self.model.signature
 
     @property
+    def shown(self) -> str:
+        """The role that pictures show: the first of what the model takes that is not of before the event."""
+        inputs = [role for role in self.signature.inputs if role in self.scene.images]
+        return next((role for role in inputs if not role.endswith("_pre")), inputs[0])
+
+    @property
     def entries(self) -> tuple[Entry, ...]:
         """The codes that the map may hold."""
         return entries_of(self.signature.task)

@@ -11,6 +11,7 @@ from undercast.mapping.config import MapConfig
 from undercast.mapping.finish import Layers, describe, finish_product
 from undercast.mapping.job import Job, open_job
 from undercast.mapping.kept import KeptBlocks, fingerprint
+from undercast.mapping.priority import cells_of
 from undercast.mapping.result import BlockResult
 from undercast.model import ModelFolder
 from undercast.predict import OpenVinoPredictor, blocks_of
@@ -124,6 +125,8 @@ def _write_layers(
                 layers.polygons.take(Strip(row, strip["codes"], strip["likelihood"]))
             layers.tally.put(block.window, block.part("tally"))
             layers.preview.put(block.window, block.part("preview"))
+            if layers.cells:
+                layers.cells.put(block.window, block.part("cells"))
             done += block.window.height * block.window.width
             if progress:
                 progress(done, whole)
@@ -146,4 +149,4 @@ def _open_layers(folder: Path, job: Job) -> Layers:
         folder / LIKELIHOOD, scene.grid, description=f"likelihood of {what}, %", overviews="average", tags=tags
     )
     polygons = PolygonWriter(folder, scene.grid, job.entries, job.config.polygons, scene.acquired)
-    return Layers(classes, likelihood, polygons, Tally(scene.grid, job.entries), Preview(scene.shape))
+    return Layers(classes, likelihood, polygons, Tally(scene.grid, job.entries), Preview(scene.shape), cells_of(job))

@@ -1,7 +1,7 @@
 """The picture an analyst looks at first: what the sensor saw beside what the map says."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -92,8 +92,12 @@ def draw_quicklook(
     band: str,
     acquired: datetime | None,
     credit: str,
+    marks: Sequence[Window] = (),
 ) -> None:
-    """Draw the scene beside its map, with legend, scale bar and date: a PNG, the same bytes each time."""
+    """Draw the scene beside its map, with legend, scale bar and date: a PNG, the same bytes each time.
+
+    ``marks`` are framed on the map and numbered in their order.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -117,6 +121,7 @@ def draw_quicklook(
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_color("#c4cad0")
+    _frame(axes, marks, preview.step, (height, width))
     _scale_bar(axes, width * preview.step * wide, size)
     _legend(figure, entries, areas, codes, credit)
     figure.savefig(path, metadata={"Software": None})
@@ -159,6 +164,22 @@ def _paint(
     shade = 0.62 + 0.38 * _grey(background)
     painted[first] *= shade[first]
     return painted
+
+
+def _frame(axes: Any, marks: Sequence[Window], step: int, shape: tuple[int, int]) -> None:
+    """A numbered frame around each of ``marks``; ``step`` pixels are one of the picture, which is of ``shape``."""
+    from matplotlib.patches import Rectangle
+
+    for number, mark in enumerate(marks, start=1):
+        top, left = mark.row / step, mark.col / step
+        bottom, right = min((mark.row + mark.height) / step, shape[0]), min((mark.col + mark.width) / step, shape[1])
+        # pixel 0 of a picture reaches from -0.5 to 0.5
+        place = (left - 0.5, top - 0.5), right - left, bottom - top
+        axes.add_patch(Rectangle(*place, fill=False, edgecolor=INK, linewidth=1.1))
+        axes.text(
+            left - 0.5, top - 0.5, f" {number} ", fontsize=8, color=PAPER, ha="left", va="top",
+            bbox={"facecolor": INK, "edgecolor": "none", "pad": 0.8}, clip_on=True,
+        )  # fmt: skip
 
 
 def _scale_bar(axes: Any, metres: float, size: tuple[float, float]) -> None:

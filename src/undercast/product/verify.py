@@ -13,9 +13,9 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 
 from undercast.errors import InputError, ProductError
+from undercast.product.cells import Cells
 from undercast.product.codes import Entry, entries_of
 from undercast.product.cog import layout_problems
-from undercast.product.cells import Cells
 from undercast.product.polygons import POLYGONS, event_values
 from undercast.product.priority import PRIORITY, list_problems
 from undercast.product.record import crs_name
@@ -176,9 +176,7 @@ def _wrong_numbers(summary: dict[str, Any], tally: Tally) -> Iterator[str]:
             yield f"{SUMMARY}: says {area} m² of {entry.key}, {CLASSES} has {areas[entry.value]:.1f}"
 
 
-def _wrong_priority(
-    folder: Path, grid: GeoBox, entries: tuple[Entry, ...], record: dict[str, Any]
-) -> Iterator[str]:
+def _wrong_priority(folder: Path, grid: GeoBox, entries: tuple[Entry, ...], record: dict[str, Any]) -> Iterator[str]:
     """Where the list of cells is not what the layers sum up to."""
     side = record.get("parameters", {}).get("priority", {}).get("cell")
     if not isinstance(side, int | float):
