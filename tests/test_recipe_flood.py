@@ -12,6 +12,7 @@ from undercast.engine.calibrate import fit_temperature, fit_threshold
 from undercast.engine.journal import read_journal
 from undercast.engine.place import Place
 from undercast.errors import ConfigError, InputError, TrainingError
+from undercast.evaluate.leakage import Trained
 from undercast.export import load_segmenter
 from undercast.model import ModelFolder
 from undercast.recipes.flood import Config, run
@@ -46,6 +47,14 @@ def test_teacher_and_student_are_model_folders_that_say_what_they_are(distilled:
     terms = read_journal(distilled / "student" / "journal.jsonl")[1]
     assert {"cross_entropy", "teacher", "loss", "chips_per_second"} <= terms.keys()
     assert not (distilled / "training").exists()
+
+
+def test_a_model_tells_which_chips_it_was_trained_on(distilled: Path):
+    teacher, student = (Trained.read(distilled / name) for name in ("teacher", "student"))
+    assert teacher is not None
+    assert student is not None
+    assert teacher.keys == {f"simulated-{number:08d}" for number in range(4)}
+    assert student.keys == teacher.keys | {f"simulated-{number:08d}" for number in range(1000, 1004)}
 
 
 def test_another_student_of_the_same_teacher_is_the_same_student(distilled: Path, tmp_path: Path):

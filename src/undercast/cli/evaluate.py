@@ -8,6 +8,10 @@ import typer
 from undercast.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from undercast.chip import ChipInfo, ChipSource
+    from undercast.evaluate import Table
     from undercast.predict import Predictor
 
 
@@ -28,19 +32,21 @@ def evaluate(
             "first are labels to look at.",
         ),
     ] = None,
+    ground: Annotated[
+        list[float] | None, typer.Option(help="Also a table on pixels of so many metres; may be repeated.")
+    ] = None,
     figures: Annotated[bool, typer.Option(help="Draw the reliability diagram and the best and worst chips.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
 ) -> None:
     """Score MODEL on the labelled chips of DATA: one row a chip in table.csv, all statistics in report.md."""
     from rich.console import Console
 
-    from undercast.cli.progress import track
     from undercast.datasets import open_dataset
     from undercast.datasets.split import select
     from undercast.evaluate.figures import gallery, reliability
     from undercast.evaluate.noise import rank_chips, write_suspects
-    from undercast.evaluate.report import report, show, write
-    from undercast.evaluate.table import score
+    from undercast.evaluate.paper import caption, to_grid, to_markdown
+    from undercast.evaluate.report import report, show, truth_shares, write
 
     names = [*(baseline or []), model]
     if twice := [name for name in names if [Path(other).name for other in names].count(Path(name).name) > 1]:
@@ -50,12 +56,14 @@ def evaluate(
     source = open_dataset(data, roles=tuple(sorted(roles | {"s1", "s2"})))
     if split is not None or event:
         source = select(source, split=split, event=event or None)
-    tables = []
-    for name, predictor in predictors.items():
-        with track(f"scoring {name}", len(source)) as advance:
-            tables.append(score(predictor, source, name=name, target=target, progress=advance))
-    table = sum(tables[1:], start=tables[0])
+    warnings = _warnings(predictors, source.index)
+    table = _scored(predictors, source, target)
     result = report(table)
+    sized = {}
+    for metres in ground or ():
+        sizes = {predictor.signature.pixel_size for predictor in predictors.values()}
+        found = report(_scored(predictors, source, target, factor=metres / max(sizes)))
+        sized[caption(found, metres, split)] = found
     drawn = {}
     if figures:
         reliability(table, out / "reliability.png")
@@ -64,13 +72,48 @@ def evaluate(
         drawn[f"The best and the worst chips of {list(predictors)[-1]}; IoU in the corner"] = "chips.png"
     table.save(out)
     if worst is not None:
-        write_suspects(rank_chips(tables[-1], worst), out / "worst.csv")
-    write(result, out, drawn)
+        write_suspects(rank_chips(table.of(Path(model).name), worst), out / "worst.csv")
+    notes = [f"- {line}" for line in (*warnings, *truth_shares(table))]
+    write(result, out, drawn, [*to_markdown(sized), "", "## Chips scored", "", *notes])
     if as_json:
         typer.echo(result.model_dump_json(indent=2))
     else:
-        show(result, Console())
+        console = Console()
+        show(result, console)
+        for told, found in sized.items():
+            console.print(to_grid(told, found))
+        for line in truth_shares(table):
+            console.print(line, style="dim", highlight=False)
         typer.echo(f"{out / 'report.md'}")
+
+
+def _scored(
+    predictors: "dict[str, Predictor]", source: "ChipSource", target: str | None, factor: float = 1.0
+) -> "Table":
+    from undercast.cli.progress import track
+    from undercast.evaluate.table import score
+
+    tables = []
+    for name, predictor in predictors.items():
+        with track(f"scoring {name}", len(source)) as advance:
+            tables.append(score(predictor, source, name=name, target=target, factor=factor, progress=advance))
+    return sum(tables[1:], start=tables[0])
+
+
+def _warnings(predictors: "dict[str, Predictor]", scored: "Sequence[ChipInfo]") -> list[str]:
+    """What every model was trained on and is now scored on, said on stderr too."""
+    from undercast.evaluate.leakage import Trained
+
+    found = []
+    for name, predictor in predictors.items():
+        folder = getattr(predictor, "folder", None)  # a rule has none and was not trained
+        trained = Trained.read(folder.path) if folder else None
+        found += trained.warnings(name, scored) if trained else []
+        if folder and trained is None:
+            found.append(f"{name} does not tell which chips it was trained on")
+    for line in found:
+        typer.secho(f"warning: {line}", fg="yellow", err=True)
+    return found
 
 
 def _predictor(name: str, precision: str) -> "Predictor":

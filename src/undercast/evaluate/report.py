@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,15 +107,18 @@ def _of_class(parts: tuple[scores.Array, scores.Array], number: int | None) -> t
     return parts[0][:, kept], parts[1][:, kept]
 
 
-def write(result: Report, folder: Path, figures: dict[str, str]) -> None:
-    """Write ``report.json`` and ``report.md`` into ``folder``; ``figures`` maps a caption to a file name there."""
+def write(result: Report, folder: Path, figures: dict[str, str], more: Sequence[str] = ()) -> None:
+    """Write ``report.json`` and ``report.md`` into ``folder``; ``figures`` maps a caption to a file name there.
+
+    ``more`` are further lines of Markdown, before the figures.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(json.dumps(result.model_dump(mode="json"), indent=2) + "\n", "utf-8")
-    (folder / "report.md").write_text(to_markdown(result, figures), "utf-8")
+    (folder / "report.md").write_text(to_markdown(result, figures, more), "utf-8")
 
 
-def to_markdown(result: Report, figures: dict[str, str]) -> str:
-    """The report as Markdown, with ``figures`` (caption → file) at its end."""
+def to_markdown(result: Report, figures: dict[str, str], more: Sequence[str] = ()) -> str:
+    """The report as Markdown, with ``more`` lines and then ``figures`` (caption → file) at its end."""
     lines = [
         f"# Scores: {result.task}",
         "",
@@ -126,6 +130,7 @@ def to_markdown(result: Report, figures: dict[str, str]) -> str:
     lines += ["", *_notes(result)]
     if any(len(part.events) > 1 for part in result.predictors.values()):
         lines += ["", "## By event", "", *_markdown_table(*_by_event(result))]
+    lines += more
     for caption, file in figures.items():
         lines += ["", f"![{caption}]({file})", "", f"*{caption}*"]
     return "\n".join(lines) + "\n"
@@ -262,6 +267,20 @@ def _grid(title: str, header: list[str], rows: list[list[str]]) -> Grid:
     for row in rows:
         grid.add_row(*(cell.replace("[", "\\[") for cell in row))
     return grid
+
+
+def truth_shares(table: Table) -> list[str]:
+    """The class balance of what was scored, a line a split: shares of the labelled and observed pixels."""
+    first = table.of(table.predictors[0])
+    lines = []
+    for split, part in first.groups("split").items():
+        counts = part.confusion.sum((0, 2))
+        total, pixels = max(int(counts.sum()), 1), sum(row.pixels for row in part)
+        shares = ", ".join(f"{count / total:.1%} {name}" for count, name in zip(counts, table.classes, strict=True))
+        events = len({row.info.event for row in part})
+        left_out = f"{1 - counts.sum() / pixels:.1%} of the pixels not labelled or not observed"
+        lines.append(f"Split {split or '(none)'}: {len(part)} chips of {events} events; {shares}; {left_out}.")
+    return lines
 
 
 def summary(result: Report) -> dict[str, Any]:

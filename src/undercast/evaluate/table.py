@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from undercast.chip import Chip, ChipInfo, ChipSource
 from undercast.errors import InputError, ModelError
+from undercast.evaluate.resolution import resample
 from undercast.predict import Predictor, answer
 from undercast.signature import Signature
 from undercast.task import NODATA
@@ -148,16 +149,20 @@ def score(
     *,
     name: str | None = None,
     target: str | None = None,
+    factor: float = 1.0,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Table:
     """Ask ``predictor`` about every chip of ``source`` that has ``target`` (the task's own by default).
 
-    ``name`` stands for the predictor in the table. ``progress`` is called with the number of chips done.
+    ``name`` stands for the predictor in the table. With a ``factor`` above 1 pixels that many times as long are scored
+    (:mod:`~.resolution`). ``progress`` is called with the number of chips done.
 
     Raises:
         ModelError: the predictor answers another task, or takes a role the source has not.
-        InputError: a band is missing, or no chip has the target.
+        InputError: a band is missing, no chip has the target, or the pixels to score are smaller than the chips'.
     """
+    if factor < 1:
+        raise InputError(f"pixels {factor:g} times as long cannot be scored: they are smaller than the model's")
     signature = predictor.signature
     target = target or source.task.name
     check_fit(signature, source)
@@ -166,7 +171,8 @@ def score(
         chip = source[number]
         if target in chip.targets:
             images = inputs_of(signature, source, chip)
-            rows.append(_row(name or signature.name, info, signature, images, answer(predictor, images), chip, target))
+            answered = answer(predictor, images)
+            rows.append(_row(name or signature.name, info, signature, images, answered, chip, target, factor))
         progress(number + 1)
     if not rows:
         raise InputError(f"none of the {len(source)} chips has the target '{target}', so there is nothing to score")
@@ -254,6 +260,7 @@ def _row(
     probabilities: NDArray[np.float32],
     chip: Chip,
     target: str,
+    factor: float,
 ) -> Row:
     truth, size = chip.targets[target], len(probabilities)
     if truth.shape != probabilities.shape[1:]:
@@ -263,7 +270,10 @@ def _row(
         )
     if truth[truth != NODATA].size and truth[truth != NODATA].max() >= size:
         raise InputError(f"chip {info.key}: target '{target}' holds {truth[truth != NODATA].max()}, which is no class")
-    classes = decide(probabilities, observed(signature, images, truth.shape), signature.threshold)
+    shown = observed(signature, images, truth.shape)
+    if factor != 1:
+        probabilities, shown, truth = resample(probabilities, shown, truth, factor)
+    classes = decide(probabilities, shown, signature.threshold)
     valid = (truth != NODATA) & (classes != NODATA)
     pairs = truth[valid].astype(np.int64) * size + classes[valid]
     return Row(

@@ -1,6 +1,7 @@
 """One stage of a recipe: learn, calibrate, describe, prove, write; the result is a model folder or nothing."""
 
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from undercast.engine.objective import Objective
 from undercast.engine.place import Place
 from undercast.engine.predictor import TorchPredictor
 from undercast.errors import TrainingError
-from undercast.evaluate import report, score
+from undercast.evaluate import leakage, report, score
 from undercast.export import describe, write_model
 from undercast.model import SIGNATURE
 from undercast.nets import Segmenter
@@ -77,6 +78,8 @@ class Stages:
         fabric = self.place.launch()
         if not (self.resume and (folder / SIGNATURE).is_file()):
             plan = prepare()
+            if fabric.is_global_zero:
+                self._tell(name, plan)
             plain = describe(plan.network, self.name if name == "student" else f"{self.name}-{name}")
 
             def validate(student: nn.Module) -> dict[str, float]:
@@ -99,6 +102,15 @@ class Stages:
         fabric.barrier()
         return folder
 
+    def _tell(self, name: str, plan: Plan) -> None:
+        """Say on stderr what is learned from, and what validation shares with it."""
+        learned = [info for source in plan.training for info in source.index]
+        events = {info.event for info in learned} & {info.event for info in self.validation.index} - {""}
+        shared = f"shares the events {', '.join(sorted(events)[:12])}" if events else "shares no event with it"
+        chips, kinds = len({info.key for info in learned}), len({info.event for info in learned})
+        told = f"{name}: learns from {chips:,} chips of {kinds:,} events; validation, {len(self.validation):,} chips, "
+        print(told + shared, file=sys.stderr)
+
     def _write(self, folder: Path, plan: Plan, plain: Signature, journal: str) -> None:
         found = calibrate(TorchPredictor(plan.network, plain), self.validation, self.target)
         calibrated = plain.model_copy(
@@ -117,7 +129,7 @@ class Stages:
             signature,
             card=_card(plan, signature),
             config_toml=self.config_toml,
-            journal=journal,
+            journal=journal + leakage.journal_line([source.index for source in plan.training]),
             chips=[self.validation[number] for number in range(min(PROOF, len(self.validation)))],
             int8=self.int8,
         )
