@@ -19,7 +19,7 @@ class PixelArea:
     """The area of any pixel of a grid, in square metres on the ellipsoid of its CRS.
 
     Raises:
-        InputError: the CRS is neither geographic nor projected.
+        InputError: the CRS is neither geographic nor projected, or the grid reaches beyond its globe.
     """
 
     def __init__(self, grid: GeoBox) -> None:
@@ -30,7 +30,13 @@ class PixelArea:
         affine = grid.affine
         x = affine.a * cols + affine.b * rows + affine.c
         y = affine.d * cols + affine.e * rows + affine.f
-        self._areas = abs(affine.determinant) * _unit_area(grid, x, y)
+        with np.errstate(invalid="ignore"):
+            self._areas = abs(affine.determinant) * _unit_area(grid, x, y)
+        if not (np.isfinite(self._areas).all() and self._areas.min() >= 0):
+            raise InputError(
+                f"the grid of the scene reaches beyond the globe of its CRS '{pyproj.CRS(str(grid.crs)).name}'; "
+                "check its geotransform, or cut it to what lies on the ground"
+            )
 
     def __call__(self, rows: NDArray[np.floating[Any]], cols: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Areas ``[len(rows), len(cols)]`` in m² of pixels with these centres (0.5 is the middle of the first)."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import ProjError
 
 from undercast.bands import Modality
 from undercast.errors import InputError
@@ -39,11 +40,18 @@ def layers_of(bands: Sequence[BandFile], grid: GeoBox, modality: Modality) -> tu
     for path in dict.fromkeys(item.header.path for item in bands):
         items = [item for item in bands if item.header.path == path]
         header = items[0].header
+        for item in items:
+            scale = header.scales[item.number - 1]
+            if not scale or not math.isfinite(scale):
+                raise InputError(
+                    f"{path}: declares a scale of {scale:g} for band {item.band}, which leaves nothing of it; "
+                    "set it right, for example gdal_edit.py -scale 0.01"
+                )
         resampling = None
         if not same_grid(header.grid, grid):
             whole_pixels = _subset_of(header.grid, grid) or modality.unit == "percent"
             resampling = "nearest" if whole_pixels else "bilinear"
-            if not _overlap(header.grid, grid):
+            if not _overlap(header, grid):
                 raise InputError(f"{path}: does not overlap the scene it belongs to; give rasters of one place")
         numbers = tuple(item.number for item in items)
         layers.append(Layer(header, numbers, tuple(modality.bands.index(item.band) for item in items), resampling))
@@ -63,5 +71,9 @@ def _subset_of(other: GeoBox, grid: GeoBox) -> bool:
     )
 
 
-def _overlap(other: GeoBox, grid: GeoBox) -> bool:
-    return bool(other.extent.to_crs(grid.crs).intersects(grid.extent))
+def _overlap(header: Header, grid: GeoBox) -> bool:
+    try:
+        return bool(header.grid.extent.to_crs(grid.crs).intersects(grid.extent))
+    except ProjError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{header.path}: cannot be brought into the CRS of the scene ({reason}); warp it") from None

@@ -18,6 +18,9 @@ RadarUnit = Literal["dB", "power"]
 POSSIBLE_DECIBEL = (-90.0, 60.0)
 """No radar measures backscatter outside: what lies there is a fill value that nobody declared (-9999, 1e20)."""
 
+FILLS = 8
+"""Values outside that may all be fills."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -35,7 +38,12 @@ def judge(sample: NDArray[np.float32], integers: bool) -> Evidence:
     well under 1; digital numbers are integers, or in the tens to thousands. ``integers``: the file stores whole numbers
     without a scale.
     """
-    values = sample[np.isfinite(sample) & (sample != 0) & (sample > POSSIBLE_DECIBEL[0])]
+    stored = sample[np.isfinite(sample) & (sample != 0)]
+    values = stored[stored > POSSIBLE_DECIBEL[0]]
+    # a fill value that nobody declared is one or a few; an image has many
+    if integers and 2 * values.size < stored.size and np.unique(stored).size > FILLS:
+        text = f"whole numbers with a median of {np.median(stored):.4g}; of dB times 100, say so by a scale of 0.01"
+        return Evidence("counts", text, seen=True)
     if values.size == 0:
         return Evidence(None, "no value was seen", seen=False)
     negative, median = float((values < 0).mean()), float(np.median(values))

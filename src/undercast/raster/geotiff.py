@@ -51,7 +51,7 @@ class Header:
         """Where the pixels are; any affine transform, south-up and rotated ones too.
 
         Raises:
-            InputError: the file has no CRS or no transform; the message says how to give it one.
+            InputError: the file has no CRS or no sound transform; the message says how to give it one.
         """
         if self.crs is None or self.transform == Affine.identity():
             if self.control_points:
@@ -61,6 +61,11 @@ class Header:
             raise InputError(
                 f"{self.path}: has no {'CRS' if self.crs is None else 'geotransform'}, so the map would lie nowhere; "
                 "give it one, for example gdal_edit.py -a_srs EPSG:32631 -a_ullr ULX ULY LRX LRY FILE"
+            )
+        if not all(map(math.isfinite, self.transform[:6])) or not self.transform.determinant:
+            raise InputError(
+                f"{self.path}: has a geotransform by which its pixels cover no ground; "
+                "give it a sound one, for example gdal_edit.py -a_ullr ULX ULY LRX LRY FILE"
             )
         return GeoBox(self.shape, self.transform, self.crs)
 
@@ -98,6 +103,8 @@ class Header:
 
 def open_raster(path: str) -> Any:
     """An open rasterio data set. Raises InputError where GDAL cannot; the message names the file and the reason."""
+    if not path:
+        raise InputError("an input is empty; give the path of a raster")
     local = "://" not in path and not path.startswith("/vsi")
     if local and not Path(path).exists():
         raise InputError(f"{path}: no such file")
