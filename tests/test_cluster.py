@@ -70,7 +70,7 @@ def assembled(path, model, mapper):
             for name, layer in layers.items():
                 layer[block.window.slices()] = block.arrays[name]
             tally.put(block.window, block.part("tally"))
-            preview.put(block.window, block.part("preview"))
+            preview.put(block.window, block.part("preview.0.0"))
     numbers = {"areas": list(tally.areas().values()), "expected": list(tally.expected().values())}
     return layers | numbers | {"near": tally.near_unseen, "preview": np.nan_to_num(preview.image(), nan=-99)}
 

@@ -253,5 +253,6 @@ def test_a_missing_layer_is_named(tmp_path: Path) -> None:
 
 def test_which_codes_are_the_event() -> None:
     assert event_values(ENTRIES) == (2, 3)
-    slides = (Entry(0, "stable", "stable", "#000000"), Entry(1, "slide", "slide", "#ff0000"), *NO_ANSWER_ENTRIES)
+    own = Entry(0, "stable", "stable", "#000000"), Entry(1, "slide", "slide", "#ff0000", event=True)
+    slides = (*own, *NO_ANSWER_ENTRIES)
     assert event_values(slides) == (1,)

@@ -36,7 +36,7 @@ def digests(folder):
 def block(number: int) -> BlockResult:
     rng = np.random.default_rng(number)
     arrays = {"codes": rng.integers(0, 5, (3, number % 7), np.uint8), "tally.pixels.0": rng.integers(0, 9, (3, 1))}
-    return BlockResult(Window(number, 0, 3, number % 7), arrays)
+    return BlockResult(Window(number, 0, 3, number % 7), Window(number, 0, 3, 9), arrays)
 
 
 def same(one: BlockResult, two: BlockResult) -> bool:

@@ -31,7 +31,8 @@ class Task(BaseModel):
 
     Classes are numbered 0, 1, 2 … in order, so that channel ``k`` of a probability array is class ``k``.
     Values from 250 up are kept for what is not a class (see :data:`NODATA`). ``scale`` is exact: 3/10 means ten input
-    pixels meet three output pixels [Xu 2024].
+    pixels meet three output pixels [Xu 2024]. Of a task with a ``background`` class 0 is the ground that nothing was
+    found on; without one every class is an answer like any other.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +40,7 @@ class Task(BaseModel):
     name: str = Field(min_length=1)
     classes: tuple[ClassLabel, ...] = Field(min_length=2)
     scale: Fraction = Fraction(1)
+    background: bool = True
 
     @field_validator("scale", mode="before")
     @classmethod
@@ -97,6 +99,7 @@ CLOUDS = Task(
 # The six classes that WorldCover is brought down to in [Xu 2024]; what is none of them is no answer.
 LANDCOVER = Task(
     name="landcover",
+    background=False,
     classes=(
         ClassLabel(value=0, name="forest", color="#1f6b3a"),
         ClassLabel(value=1, name="rangeland", color="#b8c76a"),

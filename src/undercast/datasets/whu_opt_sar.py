@@ -27,6 +27,7 @@ GF3 = Modality(instrument="Gaofen-3", bands=("SAR",), unit="relative", valid_ran
 
 LANDUSE = Task(
     name="landuse",
+    background=False,
     classes=(
         ClassLabel(value=0, name="farmland", color="#e6b450"),
         ClassLabel(value=1, name="city", color="#c8403a"),

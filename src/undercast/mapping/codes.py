@@ -12,8 +12,11 @@ from undercast.mapping.config import ReferenceConfig
 from undercast.mapping.job import Job
 from undercast.mapping.priority import cells_of
 from undercast.mapping.result import BlockResult
+from undercast.mapping.seen import declined, flags_of, reflectance, restored_counts
+from undercast.mapping.views import views_of
 from undercast.predict import AnsweredBlock, OpenVinoPredictor, answer_scene
-from undercast.product.codes import encode, overrule, tell_apart, to_percent
+from undercast.predict.tiles import touched
+from undercast.product.codes import decline, encode, overrule, tell_apart, to_percent
 from undercast.product.quicklook import Preview
 from undercast.product.summary import Tally
 from undercast.raster.windows import Window
@@ -21,27 +24,37 @@ from undercast.signature import Signature
 
 
 class CodedBlock(NamedTuple):
-    """A block, its codes ``[h, w]`` uint8, and the classes ``[h, w]`` that it had where the answer did not count."""
+    """A block, its codes ``[h, w]`` uint8, the classes ``[h, w]`` that it had where the answer did not count, and where
+    ``[h, w]`` the model declines under cloud; None where it never does."""
 
     block: AnsweredBlock
     codes: NDArray[np.uint8]
     called: NDArray[np.uint8]
+    cloud: NDArray[np.bool_] | None
 
 
 def answered_blocks(
     job: Job, predictor: OpenVinoPredictor, windows: Sequence[Window] | None = None
 ) -> Generator[BlockResult, None, None]:
     """What each block of the scene contributes to its map; those of ``windows``, or all, in order."""
-    tally, preview, cells = Tally(job.scene.grid, job.entries), Preview(job.scene.shape), cells_of(job)
+    signature, tally = job.signature, Tally(job.grid, job.entries)
+    views, preview, cells = views_of(job), Preview(job.scene.shape), cells_of(job)
     with closing(coded_blocks(job, predictor, windows)) as blocks:
-        for block, codes, called in blocks:
+        for block, codes, called, cloud in blocks:
             counts = tally.counts(block.window, codes, block.near_unseen, called, block.probabilities)
-            arrays = {"codes": codes, "likelihood": to_percent(block.probabilities)}
-            shown = preview.sums(block.window, block.images[job.shown][0])
-            arrays |= _named("tally", counts) | _named("preview", shown)
+            arrays: dict[str, NDArray[Any]] = {"codes": codes, "likelihood": to_percent(block.probabilities)}
+            if signature.optional:
+                arrays["inputs"] = flags_of(block.seen, list(signature.inputs))
+            clear = None
+            if (restored := restored_counts(block, signature, cloud)) is not None:
+                arrays["restored"], clear = restored, reflectance(restored)
+            arrays |= _named("tally", counts)
+            for number, view in enumerate(views):
+                for band, image in enumerate(view.of(block, clear)):
+                    arrays |= _named(f"preview.{number}.{band}", preview.sums(block.source, image))
             if cells:
                 arrays |= _named("cells", cells.sums(block.window, codes, block.probabilities[1]))
-            yield BlockResult(block.window, arrays)
+            yield BlockResult(block.window, block.source, arrays)
 
 
 def _named(name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -62,8 +75,12 @@ def coded_blocks(
             called = encode(block.probabilities, signature.task, signature.threshold, config.codes)
             if before or also:
                 called = tell_apart(called, *_reference(block, before, signature, config.reference))
-            excluded = job.relief.of(block.window) if job.relief else (None, None)
-            yield CodedBlock(block, overrule(called, job.guard.outside(block.images), *excluded), called)
+            scale = signature.task.scale
+            relief = job.relief.of(block.source) if job.relief else (None, None)
+            excluded = [mask if mask is None else touched(mask, scale) for mask in relief]
+            codes = overrule(called, touched(job.guard.outside(block.images), scale), *excluded)
+            cloud = declined(block, signature, config.codes)
+            yield CodedBlock(block, codes if cloud is None else decline(codes, cloud), called, cloud)
 
 
 def _before(
@@ -81,13 +98,15 @@ def _reference(
     block: AnsweredBlock, before: AnsweredBlock | None, signature: Signature, config: ReferenceConfig
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Where a block has water without a flood, and where anything is known of that: both ``[h, w]`` bool."""
-    water = np.zeros(block.observed.shape, bool)
-    known = np.zeros(block.observed.shape, bool)
+    water = np.zeros((block.source.height, block.source.width), bool)
+    known = np.zeros(water.shape, bool)
     for role, least in (("occurrence", config.minimum_occurrence), ("reference", np.nextafter(0.0, 1.0))):
         if role in block.images:
             values = block.images[role][0]
             known |= np.isfinite(values)
             water |= values >= least
+    # Of the answer's pixels, known is what is known of all that they touch.
+    water, known = touched(water, signature.task.scale), ~touched(~known, signature.task.scale)
     if before is not None:
         known |= before.observed
         water |= before.probabilities[1] >= signature.threshold

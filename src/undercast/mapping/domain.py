@@ -93,6 +93,8 @@ class Guard:
         """Where any band of a block, ``[C, h, w]`` by role, is beyond the limits: ``[h, w]`` bool."""
         outside = np.zeros(next(iter(images.values())).shape[1:], np.bool_)
         for role, limits in self.limits.items():
+            if role not in images:
+                continue
             with np.errstate(invalid="ignore"):
                 for band, low, high in zip(images[role], *limits, strict=True):
                     outside |= band < low

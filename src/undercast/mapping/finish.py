@@ -1,37 +1,28 @@
 """The rest of a product, from its layers: polygons, areas by unit, numbers, record, picture and catalogue item."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from undercast.mapping.job import Job
+from undercast.mapping.layers import Layers
 from undercast.mapping.priority import add_priority, sentence_of
+from undercast.mapping.views import pictures
 from undercast.product.areas import split_layer, write_areas
-from undercast.product.cells import Cells
 from undercast.product.codes import FLOOD as FLOODED
-from undercast.product.codes import PERMANENT, WATER
-from undercast.product.layer import LayerWriter
-from undercast.product.polygons import PolygonCount, PolygonWriter, Source
-from undercast.product.quicklook import Preview, draw_quicklook
+from undercast.product.codes import PERMANENT, WATER, input_entries
+from undercast.product.polygons import PolygonCount, Source
+from undercast.product.quicklook import draw_quicklook
 from undercast.product.record import crs_name, describe_inputs, versions, write_json
 from undercast.product.stac import write_item
-from undercast.product.summary import Tally, percent, square_km, summarise
+from undercast.product.summary import percent, square_km, summarise
 from undercast.product.write import CLASSES, QUICKLOOK, RECORD, SUMMARY
 from undercast.raster.windows import Window
+from undercast.signature import Signature
 from undercast.task import FLOOD, LANDSLIDE
-
-
-@dataclass(frozen=True)
-class Layers:
-    """What the blocks of a scene went into: layers and polygons, not yet finished, and what was counted."""
-
-    classes: LayerWriter
-    likelihood: LayerWriter
-    polygons: PolygonWriter
-    tally: Tally
-    preview: Preview
-    cells: Cells | None
 
 
 def finish_product(folder: Path, job: Job, layers: Layers) -> dict[str, Any]:
@@ -41,11 +32,11 @@ def finish_product(folder: Path, job: Job, layers: Layers) -> dict[str, Any]:
         ProductError: a file cannot be written, or does not read back as it was written.
     """
     with ThreadPoolExecutor(2, "finish") as finishing:
-        finished = [finishing.submit(layer.finish) for layer in (layers.classes, layers.likelihood)]
+        finished = [finishing.submit(layer.finish) for layer in layers.rasters]
         polygons = layers.polygons.finish(_sources(job))
         for layer in finished:
             layer.result()
-        checked = [finishing.submit(layer.check) for layer in (layers.classes, layers.likelihood)]
+        checked = [finishing.submit(layer.check) for layer in layers.rasters]
         if job.units:
             write_areas(folder, job.units, job.entries, job.config.areas)
         summary, marks = _summary(job, layers, polygons), list[Window]()
@@ -77,9 +68,10 @@ def _summary(job: Job, layers: Layers, polygons: PolygonCount) -> dict[str, Any]
     is_flood = signature.task.name == FLOOD.name
     body |= summarise(layers.tally, job.config.verdict, reference=bool(job.references), flood=is_flood)
     expected = layers.tally.expected()
-    body["expected_area_m2"] = {
-        label.name: round(expected.get(label.value, 0.0), 1) for label in signature.task.classes[1:]
-    }
+    looked_for = signature.task.classes[1 if signature.task.background else 0 :]
+    body["expected_area_m2"] = {label.name: round(expected.get(label.value, 0.0), 1) for label in looked_for}
+    if layers.inputs:
+        body["inputs"] = _inputs(signature, layers.seen)
     if is_flood:
         areas = layers.tally.areas()
         body["water_area_m2"] = round(sum(areas[value] for value in (PERMANENT, FLOODED, WATER)), 1)
@@ -94,10 +86,23 @@ def _summary(job: Job, layers: Layers, polygons: PolygonCount) -> dict[str, Any]
         body["areas"] = {"file": Path(split_layer(job.areas)[0]).name, "units": len(job.units.shapes)}
     return body | {
         "acquired": f"{scene.acquired:%Y-%m-%dT%H:%M:%SZ}" if scene.acquired else None,
-        "crs": crs_name(scene.grid),
-        "shape": list(scene.shape),
+        "crs": crs_name(job.grid),
+        "shape": _shape(job),
         "model": _model(job),
         "notes": [*scene.notes, *job.guard.notes],
+    }
+
+
+def _shape(job: Job) -> list[int]:
+    return [int(length) for length in job.grid.shape]
+
+
+def _inputs(signature: Signature, seen: NDArray[np.int64]) -> dict[str, Any]:
+    """What the model had, in pixels of the map: by each set of its images, and what each stands for in the layer."""
+    roles = list(signature.inputs)
+    return {
+        "bits": {role: 1 << bit for bit, role in enumerate(roles)},
+        "pixels": {entry.key: int(seen[entry.value]) for entry in input_entries(roles)},
     }
 
 
@@ -119,7 +124,7 @@ def describe(job: Job) -> dict[str, Any]:
         "model": _model(job) | {"sha256": job.model.digest(job.precision), "threshold": job.signature.threshold},
         "inputs": describe_inputs(scene, digests),
         "parameters": job.config.recorded(job.signature.task) | _declared(job),
-        "grid": {"crs": crs_name(scene.grid), "transform": list(scene.grid.affine)[:6], "shape": list(scene.shape)},
+        "grid": {"crs": crs_name(job.grid), "transform": list(job.grid.affine)[:6], "shape": _shape(job)},
     }
     if job.areas:
         path, layer = split_layer(job.areas)
@@ -142,18 +147,16 @@ def _sources(job: Job) -> list[Source]:
 
 def _draw(folder: Path, job: Job, layers: Layers, summary: dict[str, Any], marks: list[Window]) -> None:
     scene = job.scene
-    shown = scene.images[job.shown]
     draw_quicklook(
         folder / QUICKLOOK,
         class_map=folder / CLASSES,
-        preview=layers.preview,
+        pictures=pictures(layers.views, layers.previews),
         marks=marks,
         grid=scene.grid,
         entries=job.entries,
         areas=layers.tally.areas(),
         title=headline(summary),
         scene=summary["scene"],
-        band=f"{shown.modality.instrument} {shown.bands[0].band} ({shown.modality.unit})",
         acquired=scene.acquired,
         credit=f"undercast · {job.model.name} {job.signature.version} · {percent(summary['observed_share'])} observed",
     )

@@ -16,7 +16,7 @@ def cells_of(job: Job) -> Cells | None:
     """Cells to sum the scene's blocks in; None for tasks that have no priority list."""
     if job.signature.task.name != LANDSLIDE.name:
         return None
-    return Cells(job.scene.grid, job.config.priority.cell, event_values(job.entries))
+    return Cells(job.grid, job.config.priority.cell, event_values(job.entries))
 
 
 def add_priority(folder: Path, job: Job, cells: Cells) -> tuple[dict[str, Any], list[Window]]:

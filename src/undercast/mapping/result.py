@@ -15,10 +15,14 @@ from undercast.raster.windows import Window
 class BlockResult:
     """A block's pixels and counts: all that the rest of the map takes from it, so that it may come from anywhere.
 
-    ``arrays``: ``codes`` and ``likelihood`` ``[h, w]`` uint8; ``preview.…`` and ``tally.…`` whole numbers, to be added.
+    ``window`` is where it lies on the grid of the map, ``source`` on that of the scene. ``arrays``: on the first
+    ``codes`` and ``likelihood`` ``[h, w]`` uint8, and ``inputs`` of a model that can do without some; on the second
+    ``restored`` ``[C, H, W]`` uint16 of a model that restores one; ``preview.…`` and ``tally.…`` whole numbers, to be
+    added.
     """
 
     window: Window
+    source: Window
     arrays: Mapping[str, NDArray[Any]]
 
     def part(self, name: str) -> dict[str, NDArray[Any]]:
@@ -29,7 +33,7 @@ class BlockResult:
         """A line of JSON that says what follows, and the arrays one after the other."""
         kept = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
         described = [[name, array.dtype.str, array.shape] for name, array in kept.items()]
-        head = json.dumps({"window": self.window, "arrays": described}).encode()
+        head = json.dumps({"window": self.window, "source": self.source, "arrays": described}).encode()
         return b"\n".join([head, b"".join(array.tobytes() for array in kept.values())])
 
     @classmethod
@@ -42,4 +46,4 @@ class BlockResult:
             count = int(np.prod(shape))
             arrays[name] = np.frombuffer(data, dtype, count, first).reshape(shape)
             first += arrays[name].nbytes
-        return cls(Window(*head["window"]), arrays)
+        return cls(Window(*head["window"]), Window(*head["source"]), arrays)

@@ -8,19 +8,16 @@ from typing import Any
 
 from undercast.mapping.codes import answered_blocks
 from undercast.mapping.config import MapConfig
-from undercast.mapping.finish import Layers, describe, finish_product
+from undercast.mapping.finish import describe, finish_product
 from undercast.mapping.job import Job, open_job
 from undercast.mapping.kept import KeptBlocks, fingerprint
-from undercast.mapping.priority import cells_of
+from undercast.mapping.layers import Layers, open_layers
 from undercast.mapping.result import BlockResult
+from undercast.mapping.seen import reflectance
 from undercast.model import ModelFolder
 from undercast.predict import OpenVinoPredictor, blocks_of
-from undercast.product.layer import LayerWriter, Strips
-from undercast.product.polygons import PolygonWriter
-from undercast.product.quicklook import Preview
-from undercast.product.summary import Tally
-from undercast.product.trace import Strip
-from undercast.product.write import CLASSES, LIKELIHOOD, RECORD, SUMMARY, ProductWriter
+from undercast.product.layer import Strips
+from undercast.product.write import RECORD, SUMMARY, ProductWriter
 from undercast.raster.backscatter import RadarUnit
 from undercast.raster.reflectance import OpticalForm
 
@@ -113,40 +110,23 @@ def _write_layers(
     folder: Path, job: Job, blocks: Generator[BlockResult, None, None], progress: Progress | None
 ) -> Layers:
     """Write ``blocks`` into layers and polygons, strip by strip, counting as they come."""
-    shape = job.scene.shape
-    layers, strips = _open_layers(folder, job), Strips(shape)
-    whole, done = shape[0] * shape[1], 0
+    height, width = (int(length) for length in job.grid.shape)
+    layers, strips, restored = open_layers(folder, job), Strips((height, width)), Strips(job.scene.shape)
+    whole, done = height * width, 0
     try:
         for block in blocks:
-            pixels = {name: block.arrays[name] for name in ("codes", "likelihood")}
+            pixels = {name: block.arrays[name] for name in ("codes", "likelihood", "inputs") if name in block.arrays}
             for row, strip in strips.put(block.window, pixels):
-                layers.classes.write(strip["codes"])
-                layers.likelihood.write(strip["likelihood"])
-                layers.polygons.take(Strip(row, strip["codes"], strip["likelihood"]))
-            layers.tally.put(block.window, block.part("tally"))
-            layers.preview.put(block.window, block.part("preview"))
-            if layers.cells:
-                layers.cells.put(block.window, block.part("cells"))
+                layers.write(row, strip)
+            if layers.restored:
+                for _, strip in restored.put(block.source, {"restored": block.arrays["restored"]}):
+                    layers.restored.write(reflectance(strip["restored"]))
+            layers.count(block)
             done += block.window.height * block.window.width
             if progress:
                 progress(done, whole)
     except BaseException:
-        layers.classes.abandon()
-        layers.likelihood.abandon()
+        for layer in layers.rasters:
+            layer.abandon()
         raise
     return layers
-
-
-def _open_layers(folder: Path, job: Job) -> Layers:
-    """What the blocks of a scene go into."""
-    scene, signature = job.scene, job.signature
-    tags = {"UNDERCAST_MODEL": f"{signature.name} {signature.version}", "UNDERCAST_TASK": signature.task.name}
-    classes = LayerWriter(
-        folder / CLASSES, scene.grid, description="class", overviews="mode", entries=job.entries, tags=tags
-    )
-    what = signature.task.classes[1].name if len(signature.task) == 2 else "the likeliest class"
-    likelihood = LayerWriter(
-        folder / LIKELIHOOD, scene.grid, description=f"likelihood of {what}, %", overviews="average", tags=tags
-    )
-    polygons = PolygonWriter(folder, scene.grid, job.entries, job.config.polygons, scene.acquired)
-    return Layers(classes, likelihood, polygons, Tally(scene.grid, job.entries), Preview(scene.shape), cells_of(job))

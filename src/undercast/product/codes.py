@@ -19,12 +19,16 @@ TERRAIN, HIDDEN, OUTSIDE, CLOUD = 250, 251, 252, 253
 
 
 class Entry(NamedTuple):
-    """One code: its value, its key in ``summary.json``, its name in words, and its colour (``#rrggbb``)."""
+    """One code: its value, its key in ``summary.json``, its name in words, and its colour (``#rrggbb``).
+
+    ``event``: it is what the map is made to find, and gets polygons.
+    """
 
     value: int
     key: str
     name: str
     color: str
+    event: bool = False
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -36,8 +40,8 @@ class Entry(NamedTuple):
 FLOOD_ENTRIES = (
     Entry(DRY, "dry", "dry", "#f3d9b8"),
     Entry(PERMANENT, "permanent_water", "permanent or reference water", "#0b2f6b"),
-    Entry(FLOOD, "flood", "flood", "#e4572e"),
-    Entry(WATER, "water", "water, not told apart", "#1f6fd6"),
+    Entry(FLOOD, "flood", "flood", "#e4572e", event=True),
+    Entry(WATER, "water", "water, not told apart", "#1f6fd6", event=True),
     Entry(UNCERTAIN, "uncertain", "uncertain", "#b58bd1"),
 )
 NO_ANSWER_ENTRIES = (
@@ -72,7 +76,12 @@ def entries_of(task: Task) -> tuple[Entry, ...]:
     """The codes a product of ``task`` may hold, in order of value."""
     if task.name == "flood":
         return FLOOD_ENTRIES + NO_ANSWER_ENTRIES
-    own = tuple(Entry(label.value, label.name.replace(" ", "_"), label.name, label.color) for label in task.classes)
+    own = tuple(
+        Entry(
+            label.value, label.name.replace(" ", "_"), label.name, label.color, label.value > 0 or not task.background
+        )
+        for label in task.classes
+    )
     keys = {entry.key for entry in own}  # where cloud is what was asked for, it is a class and no reason for none
     return own + tuple(entry for entry in NO_ANSWER_ENTRIES if entry.key not in keys)
 
@@ -142,7 +151,7 @@ def input_entries(roles: Sequence[str]) -> tuple[Entry, ...]:
         raise ModelError(f"a model of {len(roles)} images cannot be mapped: {', '.join(roles)} do not fit in 7 bits")
     sets = [[role for bit, role in enumerate(roles) if flags >> bit & 1] for flags in range(1, 2 ** len(roles))]
     named = [
-        Entry(flags, "+".join(some), " and ".join(some), _shade(flags)) for flags, some in enumerate(sets, start=1)
+        Entry(flags, "_and_".join(some), " and ".join(some), _shade(flags)) for flags, some in enumerate(sets, start=1)
     ]
     return (*named, Entry(NODATA, "none", "nothing seen", "#262626"))
 

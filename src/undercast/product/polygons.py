@@ -21,7 +21,7 @@ from pydantic import Field
 
 from undercast.config import Settings
 from undercast.errors import ProductError
-from undercast.product.codes import FLOOD, WATER, Entry
+from undercast.product.codes import Entry
 from undercast.product.record import crs_name
 from undercast.product.runs import RunArea
 from undercast.product.trace import UNSEEN, Figures, Strip, Traced, Tracer
@@ -65,9 +65,8 @@ class PolygonCount:
 
 
 def event_values(entries: Sequence[Entry]) -> tuple[int, ...]:
-    """The codes that are the event: flood and water not told apart; of other tasks, every class but the first."""
-    values = tuple(entry.value for entry in entries if entry.value < 250)
-    return (FLOOD, WATER) if any(entry.key == "flood" for entry in entries) else values[1:]
+    """The codes that are the event: flood and water not told apart; of other tasks, every class but the background."""
+    return tuple(entry.value for entry in entries if entry.event)
 
 
 def write_polygons(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -79,67 +79,100 @@ def _cells(first: int, size: int, step: int) -> tuple[NDArray[np.intp], int]:
     return np.maximum(starts, 0).astype(np.intp), first // step
 
 
+class Picture(NamedTuple):
+    """What is shown beside the map: one band in grey, or red, green and blue; ``clear`` where the sky is."""
+
+    title: str
+    bands: tuple[Preview, ...]
+    clear: bool = False
+
+
 def draw_quicklook(
     path: Path,
     *,
     class_map: Path,
-    preview: Preview,
+    pictures: Sequence[Picture],
     grid: GeoBox,
     entries: tuple[Entry, ...],
     areas: dict[int, float],
     title: str,
     scene: str,
-    band: str,
     acquired: datetime | None,
     credit: str,
     marks: Sequence[Window] = (),
 ) -> None:
     """Draw the scene beside its map, with legend, scale bar and date: a PNG, the same bytes each time.
 
-    ``marks`` are framed on the map and numbered in their order.
+    ``grid`` is that of the pictures. Those in colour are stretched alike, as one under a clear sky asks. ``marks`` are
+    framed on the map and numbered in their order.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    background = preview.image()
+    background = pictures[0].bands[0].image()
     height, width = background.shape
     with rasterio.open(class_map) as source:
         codes = source.read(1, out_shape=(height, width), resampling=Resampling.nearest)
     tall, wide = ground_size(grid)
-    size, boxes, sheet = _layout((height * tall) / (width * wide))
+    rows = math.ceil(sum(areas[entry.value] > 0 for entry in entries) / 3)
+    size, boxes, sheet = _layout((height * tall) / (width * wide), len(pictures) + 1, max(rows - 2, 0) * 0.24)
     figure = Figure(figsize=sheet, dpi=110, facecolor=PAPER)
     FigureCanvasAgg(figure)
     figure.text(0.3 / sheet[0], 1 - 0.52 / sheet[1], title, fontsize=19, fontweight="bold", color=INK)
     when = f"{acquired:%d %B %Y, %H:%M} UTC" if acquired else "date not known"
     figure.text(0.3 / sheet[0], 1 - 0.86 / sheet[1], f"{scene}  ·  {when}", fontsize=10.5, color=FAINT)
-    pictures = (_grey(background), _paint(codes, background, entries))
-    for (left, bottom), picture, name in zip(boxes, pictures, (f"Seen: {band}", "Map"), strict=True):
+    drawn = [*_images(pictures), _paint(codes, background, entries)]
+    names = [*(picture.title for picture in pictures), "Map"]
+    for (left, bottom), image, name in zip(boxes, drawn, names, strict=True):
         axes = figure.add_axes((left / sheet[0], bottom / sheet[1], size[0] / sheet[0], size[1] / sheet[1]))
-        axes.imshow(picture, aspect="auto", origin="lower" if grid.affine.e > 0 else "upper")
+        axes.imshow(image, aspect="auto", origin="lower" if grid.affine.e > 0 else "upper")
         axes.set_title(name, fontsize=10.5, color=INK, loc="left", pad=5)
         axes.set_xticks([])
         axes.set_yticks([])
         for spine in axes.spines.values():
             spine.set_color("#c4cad0")
-    _frame(axes, marks, preview.step, (height, width))
-    _scale_bar(axes, width * preview.step * wide, size)
-    _legend(figure, entries, areas, codes, credit)
+    step = pictures[0].bands[0].step
+    _frame(axes, marks, step, (height, width))
+    _scale_bar(axes, width * step * wide, size)
+    _legend(figure, entries, areas, codes, credit, boxes[-1][1] - 0.11)
     figure.savefig(path, metadata={"Software": None})
 
 
 def _layout(
-    ratio: float,
-) -> tuple[tuple[float, float], tuple[tuple[float, float], tuple[float, float]], tuple[float, float]]:
-    """Width and height of a panel, left and bottom of both, and the sheet's size, all in inches.
+    ratio: float, count: int, below: float
+) -> tuple[tuple[float, float], list[tuple[float, float]], tuple[float, float]]:
+    """Width and height of a panel, left and bottom of each of ``count``, and the sheet's size, all in inches.
 
     ``ratio`` is the scene's height over its width on the ground; wide scenes stand above one another, others beside.
+    ``below`` is room for a longer legend.
     """
+    foot = 0.95 + below
     if ratio < 0.62:
         wide, high = 11.0, max(11.0 * ratio, 0.7)
-        return (wide, high), ((0.3, high + 1.35), (0.3, 0.95)), (wide + 0.6, 2 * high + 2.65)
-    high = min(6.2 * ratio, 9.0)
+        boxes = [(0.3, foot + (count - 1 - panel) * (high + 0.4)) for panel in range(count)]
+        return (wide, high), boxes, (wide + 0.6, foot + count * (high + 0.4) + 0.9)
+    side, most = (6.2, 9.0) if count == 2 else (5.0, 7.5)
+    high = min(side * ratio, most)
     wide = max(high / ratio, 1.0)
-    return (wide, high), ((0.3, 0.95), (wide + 0.5, 0.95)), (max(2 * wide + 0.8, 9.0), high + 2.25)
+    boxes = [(0.3 + panel * (wide + 0.2), foot) for panel in range(count)]
+    return (wide, high), boxes, (max(count * (wide + 0.2) + 0.4, 9.0), foot + high + 1.3)
+
+
+def _images(pictures: Sequence[Picture]) -> list[NDArray[np.float32]]:
+    """The pictures ``[h, w, 3]``, 0 to 1."""
+    model = next((picture for picture in pictures if picture.clear), pictures[0])
+    colours = np.stack([band.image() for band in model.bands])
+    seen = colours[np.isfinite(colours)]
+    low, high = np.percentile(seen, (1, 99)) if seen.size else (0.0, 1.0)
+    images = []
+    for picture in pictures:
+        if len(picture.bands) == 1:
+            images.append(_grey(picture.bands[0].image()))
+            continue
+        image = np.stack([band.image() for band in picture.bands], axis=-1)
+        shown = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
+        images.append(np.where(np.isfinite(image), shown, 0.15).astype(np.float32))
+    return images
 
 
 def _grey(image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -211,9 +244,9 @@ def _scale_bar(axes: Any, metres: float, size: tuple[float, float]) -> None:
 
 
 def _legend(
-    figure: Any, entries: tuple[Entry, ...], areas: dict[int, float], codes: NDArray[np.uint8], credit: str
+    figure: Any, entries: tuple[Entry, ...], areas: dict[int, float], codes: NDArray[np.uint8], credit: str, top: float
 ) -> None:
-    """One patch and area for every class there is, and who made the map."""
+    """One patch and area for every class there is, from ``top`` inches down, and who made the map."""
     from matplotlib.patches import Patch
 
     present = [entry for entry in entries if areas[entry.value] > 0]
@@ -225,7 +258,7 @@ def _legend(
     # As many to a row as the sheet is wide for; the longest name needs about two and a half inches.
     columns = max(3, min(len(handles), int(full_width / 2.4)))
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.22 / full_width, 0.84 / full_height), ncols=columns,
+        handles=handles, loc="upper left", bbox_to_anchor=(0.22 / full_width, top / full_height), ncols=columns,
         frameon=False, fontsize=10, handlelength=1.2, handleheight=1.0, columnspacing=1.8, borderpad=0.2,
     )  # fmt: skip
     figure.text(0.3 / full_width, 0.16 / full_height, credit, fontsize=8, color=FAINT)

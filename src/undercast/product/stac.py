@@ -21,11 +21,11 @@ from odc.geo.geobox import GeoBox
 from undercast.errors import ProductError
 from undercast.product.area import ground_size
 from undercast.product.areas import AREAS
-from undercast.product.codes import Entry
+from undercast.product.codes import Entry, input_entries
 from undercast.product.polygons import POLYGONS
 from undercast.product.priority import PRIORITY, PRIORITY_CSV
 from undercast.product.record import digest, write_json
-from undercast.product.write import CLASSES, LIKELIHOOD, QUICKLOOK, RECORD, SUMMARY
+from undercast.product.write import CLASSES, INPUTS, LIKELIHOOD, QUICKLOOK, RECORD, RESTORED, SUMMARY
 from undercast.raster.geotiff import Header, read_header
 from undercast.task import NODATA
 
@@ -57,6 +57,9 @@ FILES = {
     CLASSES: Kind("class", "Classes", COG, ("data",)),
     f"{CLASSES}.aux.xml": Kind("class-names", "Names of the classes for GDAL", "application/xml", ("metadata",)),
     LIKELIHOOD: Kind("likelihood", "Likelihood, %", COG, ("data",)),
+    INPUTS: Kind("inputs", "Images that were seen", COG, ("data",)),
+    f"{INPUTS}.aux.xml": Kind("input-names", "Names of the sets of images for GDAL", "application/xml", ("metadata",)),
+    RESTORED: Kind("restored", "Optical image as under a clear sky, restored by the model", COG, ("data",)),
     POLYGONS: Kind("polygons", "Polygons", "application/geopackage+sqlite3", ("data",)),
     PRIORITY: Kind("priority", "Cells by expected area", "application/geopackage+sqlite3", ("data",)),
     PRIORITY_CSV: Kind("priority-table", "Cells by expected area, as a table", "text/csv", ("data",)),
@@ -89,13 +92,13 @@ def write_item(folder: Path, entries: Sequence[Entry]) -> dict[str, Any]:
         properties=properties | _platform(record) | _projection(header.grid) | _processing(summary, record),
         stac_extensions=list(EXTENSIONS),
     )
-    resolution = round(float(np.mean(ground_size(header.grid))), 3)
+    legends = {CLASSES: entries, INPUTS: input_entries(list(summary.get("inputs", {}).get("bits", ())))}
     for name, kind in FILES.items():
         if (folder / name).is_file():
             asset = pystac.Asset(f"./{name}", title=kind.title, media_type=kind.media, roles=list(kind.roles))
             asset.extra_fields = _file(folder / name)
             if kind.media == COG:
-                asset.extra_fields["bands"] = [_band(name, entries, resolution)]
+                asset.extra_fields["bands"] = _bands(folder / name, legends.get(name, ()))
             item.add_asset(kind.key, asset)
     body: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     write_json(body, folder / ITEM)
@@ -122,27 +125,31 @@ def _file(path: Path) -> dict[str, Any]:
     return {"file:size": path.stat().st_size, "file:checksum": multihash(path)}
 
 
-def _band(name: str, entries: Sequence[Entry], resolution: float) -> dict[str, Any]:
+def _bands(path: Path, legend: Sequence[Entry]) -> list[dict[str, Any]]:
+    """The bands of a layer, with the classes of ``legend`` where it has any."""
+    header = read_header(path)
     band: dict[str, Any] = {
-        "name": name.partition(".")[0],
-        "data_type": "uint8",
-        "nodata": NODATA,
+        "data_type": header.dtypes[0],
+        "nodata": "nan" if header.dtypes[0] == "float32" else NODATA,
         "raster:sampling": "area",
-        "raster:spatial_resolution": resolution,
+        "raster:spatial_resolution": round(float(np.mean(ground_size(header.grid))), 3),
     }
-    if name == LIKELIHOOD:
-        return band | {"unit": "%"}
-    classes = [
-        {
-            "value": entry.value,
-            "name": entry.key,
-            "title": entry.name,
-            "color_hint": entry.color[1:].upper(),
-            **({"nodata": True} if entry.value == NODATA else {}),
-        }
-        for entry in entries
-    ]
-    return band | {"classification:classes": classes}
+    if path.name == LIKELIHOOD:
+        band["unit"] = "%"
+    if legend:
+        band["classification:classes"] = [_class(entry) for entry in legend]
+    names = header.descriptions if header.count > 1 else (path.stem,)
+    return [{"name": name, **band} for name in names]
+
+
+def _class(entry: Entry) -> dict[str, Any]:
+    return {
+        "value": entry.value,
+        "name": entry.key,
+        "title": entry.name,
+        "color_hint": entry.color[1:].upper(),
+        **({"nodata": True} if entry.value == NODATA else {}),
+    }
 
 
 def _time(summary: dict[str, Any], record: dict[str, Any]) -> tuple[datetime | None, dict[str, Any]]:

@@ -90,7 +90,7 @@ class Tally:
                 found[f"overruled.{value}"] = _by_cell(window, lost)
         if probabilities is not None:
             all_answered = answered.all()
-            for number in range(1, len(probabilities)):
+            for number in range(0 if self.entries[0].event else 1, len(probabilities)):
                 # whole parts of a pixel, so that the sum does not depend on the order
                 parts = probabilities[number] * np.float32(PARTS)
                 np.rint(parts, out=parts)
@@ -113,9 +113,11 @@ class Tally:
             sums[window.row : window.row + height, window.col // CELL : window.col // CELL + cells] += found
 
     def _event(self, called: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Where a class is called that the map is made to find: water, or any class but the first."""
-        last = WATER if any(entry.key == "flood" for entry in self.entries) else TERRAIN - 1
-        return (called > 0) & (called <= last)
+        """Where a class is called that the map is made to find: water, or any class but the background."""
+        wanted = np.zeros(256, np.bool_)
+        wanted[[entry.value for entry in self.entries if entry.event]] = True
+        wanted[PERMANENT] |= wanted[FLOOD]
+        return np.asarray(wanted[called], np.bool_)
 
     @property
     def pixels(self) -> dict[int, int]:
@@ -132,11 +134,11 @@ class Tally:
         return self._on_ground(self._counts)
 
     def overruled(self) -> dict[int, float]:
-        """Square metres that were called water, or any class but the first, before the code said otherwise; by code."""
+        """Square metres by code that were called water, or any class but the background, before the code was set."""
         return self._on_ground(self._overruled)
 
     def expected(self) -> dict[int, float]:
-        """Square metres to be expected of each class but the first: the sum of its probabilities where answered."""
+        """Square metres to be expected of each class but the background: its probabilities where answered, summed."""
         return {number: area / PARTS for number, area in self._on_ground(self._expected).items()}
 
     def _on_ground(self, tables: Mapping[int, NDArray[Any]]) -> dict[int, float]:

@@ -14,9 +14,11 @@ from rasterio.errors import RasterioError
 
 from undercast.errors import ProductError
 
-CLASSES, LIKELIHOOD, SUMMARY, QUICKLOOK, RECORD = (
+CLASSES, LIKELIHOOD, INPUTS, RESTORED, SUMMARY, QUICKLOOK, RECORD = (
     "class.tif",
     "likelihood.tif",
+    "inputs.tif",
+    "restored.tif",
     "summary.json",
     "quicklook.png",
     "record.json",
