@@ -65,7 +65,7 @@ def _show_product(folder: Path, json_out: bool) -> None:
 
 def _parts(summary: dict[str, Any]) -> list[str]:
     """A line for each other part that a product has; those of earlier versions have fewer."""
-    from undercast.product.summary import square_km
+    from undercast.product.summary import percent, square_km
 
     lines = []
     if expected := summary.get("expected_area_m2"):
@@ -74,6 +74,12 @@ def _parts(summary: dict[str, Any]) -> list[str]:
         lines.append(f"expected from the probabilities: {each}{called}")
     for key, area in summary.get("overruled_area_m2", {}).items():
         lines.append(f"called before it was set to {key.replace('_', ' ')}: {square_km(area)}")
+    if inputs := summary.get("inputs"):
+        whole = sum(inputs["pixels"].values())
+        each = ", ".join(
+            f"{key.replace('_', ' ')} {percent(count / whole)}" for key, count in inputs["pixels"].items() if count
+        )
+        lines.append(f"images seen: {each}")
     if polygons := summary.get("polygons"):
         each = ", ".join(f"{count} {layer.replace('_', ' ')}" for layer, count in polygons["layers"].items())
         left = sum(polygons["left_out"].values())

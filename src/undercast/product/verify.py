@@ -21,7 +21,8 @@ from undercast.product.priority import PRIORITY, list_problems
 from undercast.product.record import crs_name
 from undercast.product.stac import ITEM, multihash
 from undercast.product.summary import Tally
-from undercast.product.write import CLASSES, LIKELIHOOD, RECORD, SUMMARY
+from undercast.product.verify_seen import wrong_inputs, wrong_restored
+from undercast.product.write import CLASSES, INPUTS, LIKELIHOOD, RECORD, RESTORED, SUMMARY
 from undercast.raster.geotiff import Header, open_raster, read_header, same_grid
 from undercast.raster.windows import cut
 from undercast.task import NODATA, TASKS
@@ -67,6 +68,10 @@ def verify_product(folder: Path) -> Findings:
     if classes is None or likelihood is None:
         return findings
     findings.add("grid", list(_wrong_grid(classes, likelihood, record)))
+    if summary.get("inputs") or (folder / INPUTS).is_file():
+        findings.add("what was seen", list(wrong_inputs(folder, classes, summary)))
+    if (folder / RESTORED).is_file():
+        findings.add("restored image", list(wrong_restored(folder, classes)))
     if task and same_grid(classes.grid, likelihood.grid):
         tally = Tally(classes.grid, entries_of(task))
         findings.add("pixels", list(_wrong_pixels(folder, classes.grid, tally)))
