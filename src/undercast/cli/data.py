@@ -59,7 +59,9 @@ def fetch(
 @data.command("check")
 def check(
     source: Annotated[str, typer.Argument(help="Folder of chips, or simulated:FIRST_SEED+COUNT[@SIZE].")],
-    target: Annotated[str | None, typer.Option(help="The label to count; the task's own by default.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The label to count; the task's own (or a weak one) by default.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON on stdout.")] = False,
 ) -> None:
     """Class balance of every split, and the events, places and chips that splits share."""

@@ -48,10 +48,8 @@ def evaluate(
     from undercast.evaluate.paper import caption, to_grid, to_markdown
     from undercast.evaluate.report import report, show, truth_shares, write
 
-    names = [*(baseline or []), model]
-    if twice := [name for name in names if [Path(other).name for other in names].count(Path(name).name) > 1]:
-        raise ConfigError(f"{twice[-1]}: two predictors are called '{Path(twice[-1]).name}'; rename a folder")
-    predictors = {Path(name).name: _predictor(name, precision) for name in names}
+    names = _named([*(baseline or []), model])
+    predictors = {told: _predictor(name, precision) for told, name in names.items()}
     roles = {role for predictor in predictors.values() for role in predictor.signature.inputs}
     source = open_dataset(data, roles=tuple(sorted(roles | {"s1", "s2"})))
     if split is not None or event:
@@ -72,7 +70,7 @@ def evaluate(
         drawn[f"The best and the worst chips of {list(predictors)[-1]}; IoU in the corner"] = "chips.png"
     table.save(out)
     if worst is not None:
-        write_suspects(rank_chips(table.of(Path(model).name), worst), out / "worst.csv")
+        write_suspects(rank_chips(table.of(list(names)[-1]), worst), out / "worst.csv")
     notes = [f"- {line}" for line in (*warnings, *truth_shares(table))]
     write(result, out, drawn, [*to_markdown(sized), "", "## Chips scored", "", *notes])
     if as_json:
@@ -85,6 +83,22 @@ def evaluate(
         for line in truth_shares(table):
             console.print(line, style="dim", highlight=False)
         typer.echo(f"{out / 'report.md'}")
+
+
+def _named(models: list[str]) -> dict[str, str]:
+    """What each model is called in the tables → where it is: the folder's name, with its parent's where two are alike.
+
+    Raises:
+        ConfigError: two are still alike.
+    """
+    last = [Path(model).name for model in models]
+    told = [
+        name if last.count(name) == 1 else "/".join(Path(model).parts[-2:])
+        for name, model in zip(last, models, strict=True)
+    ]
+    if twice := [name for name in told if told.count(name) > 1]:
+        raise ConfigError(f"{twice[-1]}: two predictors are called '{twice[-1]}'; rename a folder")
+    return dict(zip(told, models, strict=True))
 
 
 def _scored(

@@ -44,13 +44,17 @@ class Shared:
 def balance(
     source: ChipSource, *, target: str | None = None, progress: Callable[[int], None] = lambda done: None
 ) -> list[Balance]:
-    """Class balance of every split of ``source``, in the order they first come; reads every chip."""
-    target = target or source.task.name
+    """Class balance of every split of ``source``, in the order they first come; reads every chip.
+
+    Counted is ``target``; by default the task's own, or a chip's weak label (``<task>_weak``) where it has no other.
+    """
+    wanted = (target,) if target else (source.task.name, f"{source.task.name}_weak")
     classes = [label.name for label in source.task.classes]
     counts: dict[str, NDArray[np.int64]] = {}
     for number, info in enumerate(source.index):
         chip = source[number]
-        label = chip.targets.get(target, np.full(chip.shape, NODATA, np.uint8))
+        named = next((name for name in wanted if name in chip.targets), None)
+        label = chip.targets[named] if named else np.full(chip.shape, NODATA, np.uint8)
         counts[info.split] = counts.get(info.split, np.zeros(256, np.int64)) + np.bincount(label.ravel(), minlength=256)
         progress(number + 1)
     members = _by_split(source)
