@@ -1,5 +1,6 @@
 """``undercast evaluate``: a model, or a rule, scored on labelled chips."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ def evaluate(
     event: Annotated[list[str] | None, typer.Option(help="Only chips of this event; may be repeated.")] = None,
     baseline: Annotated[list[str] | None, typer.Option(help="Score beside it: threshold, otsu, or a model.")] = None,
     target: Annotated[str | None, typer.Option(help="The label to score against; the task's own by default.")] = None,
+    by: Annotated[str | None, typer.Option(help="Target that tells clear from covered, such as cloud.")] = None,
     precision: Annotated[str, typer.Option(help="Graph to run: fp32 or int8.")] = "fp32",
     worst: Annotated[
         str | None,
@@ -41,21 +43,26 @@ def evaluate(
     """Score MODEL on the labelled chips of DATA: one row a chip in table.csv, all statistics in report.md."""
     from rich.console import Console
 
-    from undercast.datasets import open_dataset
+    from undercast.datasets import SimulatedChips, open_dataset
     from undercast.datasets.split import select
     from undercast.evaluate.figures import gallery, reliability
+    from undercast.evaluate.lacking import lacking
     from undercast.evaluate.noise import rank_chips, write_suspects
     from undercast.evaluate.paper import caption, to_grid, to_markdown
     from undercast.evaluate.report import report, show, truth_shares, write
 
     names = _named([*(baseline or []), model])
     predictors = {told: _predictor(name, precision) for told, name in names.items()}
+    # What is told in most detail is the last, which stays the model with all it takes.
+    predictors = {k: p for predictor in predictors.values() for k, p in lacking(predictor).items()} | predictors
     roles = {role for predictor in predictors.values() for role in predictor.signature.inputs}
     source = open_dataset(data, roles=tuple(sorted(roles | {"s1", "s2"})))
+    if by and isinstance(source, SimulatedChips):
+        source = replace(source, targets=tuple(dict.fromkeys((*source.targets, by))))
     if split is not None or event:
         source = select(source, split=split, event=event or None)
     warnings = _warnings(predictors, source.index)
-    table = _scored(predictors, source, target)
+    table = _scored(predictors, source, target, by=by)
     result = report(table)
     sized = {}
     for metres in ground or ():
@@ -102,7 +109,11 @@ def _named(models: list[str]) -> dict[str, str]:
 
 
 def _scored(
-    predictors: "dict[str, Predictor]", source: "ChipSource", target: str | None, factor: float = 1.0
+    predictors: "dict[str, Predictor]",
+    source: "ChipSource",
+    target: str | None,
+    factor: float = 1.0,
+    by: str | None = None,
 ) -> "Table":
     from undercast.cli.progress import track
     from undercast.evaluate.table import score
@@ -110,7 +121,7 @@ def _scored(
     tables = []
     for name, predictor in predictors.items():
         with track(f"scoring {name}", len(source)) as advance:
-            tables.append(score(predictor, source, name=name, target=target, factor=factor, progress=advance))
+            tables.append(score(predictor, source, name=name, target=target, factor=factor, by=by, progress=advance))
     return sum(tables[1:], start=tables[0])
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from undercast.evaluate import scores
-from undercast.evaluate.table import Table
+from undercast.evaluate.table import CLEAR, COVERED, Table
 
 SHOWN_EVENTS = 20
 """Events listed in the terminal; with more of them only report.md lists them."""
@@ -72,6 +72,7 @@ class PredictorPart(_Part):
     best_threshold: float | None
     best_threshold_iou: float | None
     events: dict[str, GroupPart]
+    sky: dict[str, GroupPart] = {}
 
 
 class Report(_Part):
@@ -128,6 +129,8 @@ def to_markdown(result: Report, figures: dict[str, str], more: Sequence[str] = (
     header, rows = _overview(result)
     lines += _markdown_table(header, rows)
     lines += ["", *_notes(result)]
+    if any(part.sky for part in result.predictors.values()):
+        lines += ["", "## Under a clear sky and under cloud", "", *_markdown_table(*_by_sky(result))]
     if any(len(part.events) > 1 for part in result.predictors.values()):
         lines += ["", "## By event", "", *_markdown_table(*_by_event(result))]
     lines += more
@@ -163,6 +166,7 @@ def _predictor(table: Table, number: int | None) -> PredictorPart:
         average_precision=_told(scores.average_precision(histogram)) if number else None,
         best_threshold=_told(edge),
         best_threshold_iou=_told(at_edge),
+        sky={part: _group(rows, number) for part, rows in table.groups("split").items() if part in (CLEAR, COVERED)},
         events={name: _group(part, number) for name, part in table.groups("event").items()},
     )
 
@@ -174,7 +178,7 @@ def _group(table: Table, number: int | None) -> GroupPart:
     return GroupPart(
         chips=len(table),
         valid=int(total.sum()),
-        nodata_share=sum(row.unseen for row in table) / sum(row.pixels for row in table),
+        nodata_share=sum(row.unseen for row in table) / max(1, sum(row.pixels for row in table)),
         accuracy=_told(float(scores.accuracy(total))),
         pooled_iou=_told(pooled_iou(confusion, number)),
         mean_iou=_told(mean_iou(confusion, number)),
@@ -238,6 +242,15 @@ def _by_event(result: Report) -> tuple[list[str], list[list[str]]]:
         row = [event or "(unknown)", str(known.chips), f"{known.nodata_share:.0%}"]
         rows.append(row + [_figure(group.pooled_iou if group else None) for group in groups])
     return ["event", "chips", "not observed", *names], rows
+
+
+def _by_sky(result: Report) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [name, sky, str(group.valid), _figure(group.pooled_iou), _figure(group.accuracy)]
+        for name, part in result.predictors.items()
+        for sky, group in part.sky.items()
+    ]
+    return ["predictor", "sky", "pixels", "pooled IoU", "accuracy"], rows
 
 
 def _notes(result: Report) -> list[str]:

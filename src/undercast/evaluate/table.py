@@ -6,7 +6,7 @@ Whatever is asked afterwards (per event, pooled, mean over chips, another thresh
 
 import csv
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,8 @@ COLUMNS = (
     *("predictor", "key", "event", "place", "split", "threshold"),
     *("pixels", "labelled", "unseen", "valid", "nodata_share"),
 )
+CLEAR, COVERED = "clear", "covered"
+"""Parts of a chip by a target that says where there is cloud."""
 BINS = 100
 """Bins of the probability histogram, so that a threshold is known to a hundredth."""
 
@@ -58,7 +60,7 @@ class Row:
     @property
     def nodata_share(self) -> float:
         """Share of the chip that was not observed."""
-        return self.unseen / self.pixels
+        return self.unseen / self.pixels if self.pixels else 0.0
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,15 @@ def score(
     name: str | None = None,
     target: str | None = None,
     factor: float = 1.0,
+    by: str | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Table:
     """Ask ``predictor`` about every chip of ``source`` that has ``target`` (the task's own by default).
 
     ``name`` stands for the predictor in the table. With a ``factor`` above 1 pixels that many times as long are scored
-    (:mod:`~.resolution`). ``progress`` is called with the number of chips done.
+    (:mod:`~.resolution`). ``by`` names a target, such as ``cloud``, that cuts each chip in two rows by the ``split``
+    :data:`CLEAR` (0 there) and :data:`COVERED` (1 to 254); its 255 is in neither. ``progress`` is called with the
+    number of chips done.
 
     Raises:
         ModelError: the predictor answers another task, or takes a role the source has not.
@@ -172,7 +177,7 @@ def score(
         if target in chip.targets:
             images = inputs_of(signature, source, chip)
             answered = answer(predictor, images)
-            rows.append(_row(name or signature.name, info, signature, images, answered, chip, target, factor))
+            rows += _rows(name or signature.name, info, signature, images, answered, chip, target, factor, by)
         progress(number + 1)
     if not rows:
         raise InputError(f"none of the {len(source)} chips has the target '{target}', so there is nothing to score")
@@ -252,7 +257,7 @@ def _read_row(line: Mapping[str, str], histogram: NDArray[np.float64], names: tu
     )
 
 
-def _row(
+def _rows(
     name: str,
     info: ChipInfo,
     signature: Signature,
@@ -261,7 +266,8 @@ def _row(
     chip: Chip,
     target: str,
     factor: float,
-) -> Row:
+    by: str | None,
+) -> list[Row]:
     truth, size = chip.targets[target], len(probabilities)
     if truth.shape != probabilities.shape[1:]:
         raise InputError(
@@ -274,15 +280,44 @@ def _row(
     if factor != 1:
         probabilities, shown, truth = resample(probabilities, shown, truth, factor)
     classes = decide(probabilities, shown, signature.threshold)
+    rows = []
+    for split, inside in _parts(chip, by, truth.shape).items():
+        part = replace(info, split=split) if by else info
+        rows.append(_count(name, part, signature, probabilities, np.where(inside, truth, NODATA), classes, inside))
+    return rows
+
+
+def _parts(chip: Chip, by: str | None, shape: tuple[int, int]) -> dict[str, NDArray[np.bool_]]:
+    """Where each part of a chip is, bool ``[h, w]``; all of it where nothing cuts it."""
+    if by is None:
+        return {"": np.ones(shape, np.bool_)}
+    if by not in chip.targets:
+        raise InputError(
+            f"chip {chip.key}: has no target '{by}' to tell its parts by; it has {', '.join(chip.targets)}"
+        )
+    cover = enlarge(chip.targets[by], shape)
+    return {CLEAR: cover == 0, COVERED: (cover > 0) & (cover != NODATA)}
+
+
+def _count(
+    name: str,
+    info: ChipInfo,
+    signature: Signature,
+    probabilities: NDArray[np.float32],
+    truth: NDArray[np.uint8],
+    classes: NDArray[np.uint8],
+    inside: NDArray[np.bool_],
+) -> Row:
+    size = len(probabilities)
     valid = (truth != NODATA) & (classes != NODATA)
     pairs = truth[valid].astype(np.int64) * size + classes[valid]
     return Row(
         predictor=name,
         info=info,
         threshold=signature.threshold,
-        pixels=truth.size,
+        pixels=int(inside.sum()),
         labelled=int((truth != NODATA).sum()),
-        unseen=int((classes == NODATA).sum()),
+        unseen=int((classes == NODATA)[inside].sum()),
         confusion=np.bincount(pairs, minlength=size * size).reshape(size, size).astype(np.int64),
         histogram=_histogram(probabilities[:, valid], truth[valid]),
     )

@@ -199,8 +199,7 @@ def through_cloud(config: Config, chips: Chips, teacher: Segmenter | None) -> Pl
 
 def _start(student: Segmenter, teacher: Segmenter) -> None:
     """Put the teacher's weights into the student, where it has a part of that name; the rest stays as drawn."""
-    theirs = {name: weight for name, weight in teacher.body.state_dict().items()}
-    own = student.body.state_dict()
+    theirs, own = teacher.body.state_dict(), student.body.state_dict()
     if wrong := [name for name in theirs if name not in own or own[name].shape != theirs[name].shape]:
         raise ConfigError(f"start: the teacher's '{wrong[0]}' is no part of the student; give both one encoder")
     student.body.load_state_dict(own | theirs)

@@ -1,0 +1,318 @@
+"""Land cover under simulated clouds: CloudSeg part by part beside plain fusion, each sensor alone, and its teacher.
+
+Every arm of a seed takes the same steps of the same number of crops of the same chips. The test chips are of seeds that
+nothing else sees; ``cover-N`` are the same grounds under another share of cloud. Scores are over pixels that both
+sensors saw, cloudy where there is cloud or its shadow. Which options are in ``best`` was decided on the validation
+chips of seed 0. Writes ``results/landcover-simulated.csv`` and, with ``--figure``, draws mIoU against cloud cover.
+
+    python benchmarks/landcover_simulated.py --seeds 0 1 2 --work /tmp/landcover-simulated
+    python benchmarks/landcover_simulated.py --figure --work /tmp/landcover-simulated
+"""
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from record import RESULTS, Result, record
+from undercast.bands import Modality
+from undercast.chip import Chip, ChipInfo, ChipSource
+from undercast.datasets import SimulatedChips
+from undercast.datasets.bands import OfBands
+from undercast.engine.fit import fit
+from undercast.engine.place import Place
+from undercast.engine.predictor import TorchPredictor
+from undercast.evaluate import scores
+from undercast.evaluate.lacking import Lacking
+from undercast.evaluate.restoration import psnr, ssim
+from undercast.evaluate.table import CLEAR, COVERED, score
+from undercast.nets import Segmenter
+from undercast.predict import answer_outputs
+from undercast.recipes import landcover
+from undercast.signature import Signature
+from undercast.task import NODATA, Task
+
+BANDS = dict.fromkeys(("s2", "s2_clear"), ("B02", "B03", "B04", "B08"))
+CHIPS = SimulatedChips(
+    first_seed=1_000_000,
+    count=1000,
+    size=128,
+    task_name="landcover",
+    roles=("s1", "s2", "s2_clear"),
+    targets=("landcover", "cloud", "opacity"),
+)
+VALIDATION = replace(CHIPS, first_seed=3_000_000, count=60)
+TEST = replace(CHIPS, first_seed=9_000_000, count=150)
+COVERS = {f"cover-{100 * share:.0f}": replace(TEST, count=80, cloud=share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)}
+
+STREAM = {"kind": "fusion", "encoder": {"widths": [32, 48, 80, 96]}}
+FUSION = {"kind": "fusion", "encoder": {"widths": [16, 32, 56, 72]}}
+UNET = {"kind": "unet", "base": 16, "stages": 4}
+
+
+def plain(*roles: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"arm": "plain", "student": {"network": {"roles": roles, "mask_channel": True, "body": body}}}
+
+
+TURNS = {"turns": True, "flips": True}
+MISSING = {"missing": {"s2": 0.15, "s1": 0.05}}
+ARMS: dict[str, dict[str, Any]] = {
+    "teacher": {"arm": "teacher"},
+    "optical": plain("s2", body=STREAM),
+    "sar": plain("s1", body=STREAM),
+    "fusion": plain("s2", "s1", body=FUSION),
+    "early": plain("s2", "s1", body=UNET),
+    "streams": plain("s2", "s1", body={"kind": "cloudseg", "restore": False}),
+    "restore": {"through_cloud": {"hint": 0.0}},
+    "cloudseg": {},
+    "normalised": {"through_cloud": {"normalised": True}},
+    "answers": {"through_cloud": {"answers": 1.0}},
+    "start": {"start": True},
+    "missing": {"augment": MISSING},
+    "soft": {"through_cloud": {"soft": True}},
+    "turns": {"augment": TURNS},
+    "best": {"start": True, "through_cloud": {"answers": 1.0, "normalised": True}, "augment": TURNS},
+}
+"""Arm → what differs from the paper's form at this size."""
+
+
+@dataclass(frozen=True)
+class BothSeen:
+    """Chips labelled only where every sensor saw the ground, so that all arms are scored on the same pixels."""
+
+    source: ChipSource
+
+    @property
+    def task(self) -> Task:
+        return self.source.task
+
+    @property
+    def modalities(self) -> Mapping[str, Modality]:
+        return self.source.modalities
+
+    @property
+    def index(self) -> Sequence[ChipInfo]:
+        return self.source.index
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, number: int) -> Chip:
+        chip = self.source[number]
+        seen = np.logical_and.reduce([chip.valid(role) for role in chip.images])
+        label = np.where(seen, chip.targets["landcover"], NODATA).astype(np.uint8)
+        return replace(chip, targets={**chip.targets, "landcover": label})
+
+
+def chips_of(source: SimulatedChips, work: Path) -> ChipSource:
+    return OfBands(replace(source, cache=work / "chips"), BANDS)
+
+
+def settings(arm: str, seed: int, steps: int) -> landcover.Config:
+    own = ARMS[arm]
+    run = {"steps": steps, "batch": 16, "log_every": 50, "checkpoint_every": 0}
+    roles = {"roles": ("s2", "s1"), "mask_channel": True, "body": {"kind": "cloudseg"}}
+    return landcover.Config.model_validate(
+        {
+            **own,
+            "seed": seed,
+            "training": {"source": "simulated:landcover:1000000+1000@128"},
+            "validation": {"source": "simulated:landcover:3000000+60@128"},
+            "augment": landcover.PAPER.model_dump() | {"crop": 64} | own.get("augment", {}),
+            "teacher": {
+                "network": landcover.Config.model_fields["teacher"].get_default(call_default_factory=True).network,
+                "fit": run,
+            },
+            "student": {"network": own.get("student", {}).get("network", roles), "fit": run},
+        }
+    )
+
+
+def trained(arm: str, seed: int, steps: int, work: Path, place: Place) -> Segmenter:
+    """The network of an arm; one that was trained already is read."""
+    config = settings(arm, seed, steps)
+    chips = landcover.Chips(chips_of(CHIPS, work), chips_of(VALIDATION, work))
+    file = work / f"{arm}-{seed}.safetensors"
+    learner = config.teacher if arm == "teacher" else config.student
+    if config.arm == "cloudseg":
+        plan = landcover.through_cloud(
+            config, chips, trained("teacher", seed, steps, work, place) if config.taught else None
+        )
+    else:
+        plan = landcover.on_labels(config, learner, chips)
+    if file.is_file():
+        plan.network.load_state_dict(load_file(file))
+        return plan.network.eval()
+    began = time.monotonic()
+    fit(
+        plan.objective,
+        plan.feeds,
+        learner.fit,
+        place,
+        work / f"{arm}-{seed}",
+        seed=seed,
+        name=f"{arm}-{seed}",
+        resume=True,
+    )
+    print(
+        arm,
+        seed,
+        f"{time.monotonic() - began:.0f} s, {sum(p.numel() for p in plan.network.parameters()):,} weights",
+        flush=True,
+    )
+    save_file({name: tensor.contiguous() for name, tensor in plan.network.state_dict().items()}, file)
+    return plan.network.eval()
+
+
+def segmented(predictor: Any, source: ChipSource) -> dict[str, float]:
+    table = score(predictor, BothSeen(source), by="cloud")
+    sky = table.groups("split")
+    found = {"miou_all": table.confusion.sum(0)}
+    found |= {
+        f"miou_{name}": sky[part].confusion.sum(0)
+        for name, part in (("clear", CLEAR), ("cloudy", COVERED))
+        if part in sky
+    }
+    return {name: float(np.nanmean(scores.iou(confusion))) for name, confusion in found.items() if confusion.sum()}
+
+
+def pictures(
+    predictor: TorchPredictor | None, source: ChipSource
+) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    for number in range(len(source)):
+        chip = source[number]
+        covered = (chip.targets["cloud"] > 0) & (chip.targets["cloud"] != NODATA) & chip.valid("s2")
+        restored = answer_outputs(predictor, chip.images)["restored"] if predictor else chip.images["s2"].clip(0, 1)
+        yield restored, chip.images["s2_clear"].clip(0, 1), covered
+
+
+def restored(predictor: TorchPredictor | None, source: ChipSource) -> dict[str, float]:
+    """PSNR of all covered pixels together and the mean SSIM of chips; without a predictor, of the cloudy image."""
+    errors, weights, likeness = [], [], []
+    for image, clear, covered in pictures(predictor, source):
+        if covered.sum() < 100:
+            continue
+        errors.append(10 ** (-psnr(image, clear, covered) / 10))
+        weights.append(covered.sum())
+        likeness.append(ssim(image, clear, covered))
+    error = np.average(errors, weights=weights)
+    return {"psnr_cloudy": float(-10 * np.log10(error)), "ssim_cloudy": float(np.nanmean(likeness))}
+
+
+def measured(arm: str, seed: int, network: Segmenter, work: Path) -> list[Result]:
+    """All figures of an arm; those that were measured already are read."""
+    file = work / f"{arm}-{seed}.json"
+    if not file.is_file():
+        signature = Signature(
+            name=arm,
+            task=network.task,
+            inputs=network.modalities,
+            stride=network.stride,
+            restores=network.config.restores,
+        )
+        predictor = TorchPredictor(network, signature)
+        sets = {("mixed", "validation"): VALIDATION, ("mixed", "test"): TEST} | {
+            (k, "test"): v for k, v in COVERS.items()
+        }
+        rows = []
+        for (setting, split), source in sets.items():
+            chips = chips_of(source, work)
+            found = segmented(predictor, chips)
+            if signature.restores and setting == "mixed":
+                found |= restored(predictor, chips)
+            rows += [(setting, split, metric, value) for metric, value in found.items()]
+        if len(signature.inputs) == 2 and arm != "teacher":
+            for role in signature.inputs:
+                found = segmented(Lacking(predictor, (role,)), chips_of(TEST, work))
+                rows += [(f"without-{role}", "test", metric, value) for metric, value in found.items()]
+        file.write_text(json.dumps(rows))
+    rows = json.loads(file.read_text())
+    return [Result(arm, setting, metric, value, seed, split) for setting, split, metric, value in rows]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS))
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--work", type=Path, required=True, help="folder for weights and the cache of chips")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--fill", action="store_true", help="only fill the cache of chips")
+    parser.add_argument("--figure", action="store_true", help="only draw the figure from the results")
+    chosen = parser.parse_args()
+    if chosen.figure:
+        return draw(RESULTS / "landcover-simulated.csv")
+    if chosen.fill:
+        for source in (CHIPS, VALIDATION, TEST, *COVERS.values()):
+            replace(source, cache=chosen.work / "chips").fill(chosen.threads)
+        return None
+    place = Place(threads=chosen.threads)
+    for seed in chosen.seeds:
+        for arm in chosen.arms:
+            network = trained(arm, seed, chosen.steps, chosen.work, place)
+            rows = measured(arm, seed, network, chosen.work)
+            record("landcover-simulated", rows)
+            told = {f"{r.split} {r.metric}": round(r.value, 4) for r in rows if r.setting == "mixed"}
+            print(arm, seed, told, flush=True)
+    if "cloudseg" in chosen.arms:
+        for split, source in (("validation", VALIDATION), ("test", TEST)):
+            file = chosen.work / f"copy-{split}.json"
+            if not file.is_file():
+                file.write_text(json.dumps(restored(None, chips_of(source, chosen.work))))
+            copied = json.loads(file.read_text())
+            record(
+                "landcover-simulated", [Result("copy", "mixed", key, value, "", split) for key, value in copied.items()]
+            )
+    return None
+
+
+COLOURS = {
+    "teacher": "#8a8a8a",
+    "optical": "#d1495b",
+    "sar": "#3a6ea5",
+    "fusion": "#edae49",
+    "restore": "#7fb069",
+    "cloudseg": "#2a7f62",
+    "best": "#1b1b3a",
+}
+
+
+def draw(results: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    with results.open(newline="", encoding="utf-8") as file:
+        rows = [
+            row for row in csv.DictReader(file) if row["setting"].startswith("cover-") and row["metric"] == "miou_all"
+        ]
+    figure, axes = plt.subplots(figsize=(7, 4.4), layout="constrained")
+    for arm, colour in COLOURS.items():
+        points: dict[float, list[float]] = {}
+        for row in rows:
+            if row["arm"] == arm:
+                points.setdefault(float(row["setting"].removeprefix("cover-")), []).append(float(row["value"]))
+        if not points:
+            continue
+        x = sorted(points)
+        y, low, high = (np.array([f(points[share]) for share in x]) for f in (np.mean, np.min, np.max))
+        axes.plot(x, y, "o-", color=colour, label=arm, linestyle="--" if arm == "teacher" else "-", markersize=4)
+        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.set(xlabel="cloud cover, %", ylabel="mIoU of six classes, all pixels", xticks=[0, 25, 50, 75, 100])
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, ncols=2)
+    axes.set_title("Land cover through simulated clouds: mean of the seeds, lowest to highest shaded", fontsize=10)
+    path = Path(__file__).parent / "figures/landcover-simulated.png"
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=130)
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
