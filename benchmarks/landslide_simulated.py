@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from record import Result, record
+from undercast.chip import ChipSource
 from undercast.config import dump_toml, override, read_toml, validate
 from undercast.datasets import SimulatedChips
 from undercast.engine.fit import fit
@@ -73,7 +74,15 @@ def stage1(config: landslide.Config, place: Place, work: Path, quirk: str = "") 
 STAGE1_QUIRKS = ("softmax_across_batch", "linear_statistics")
 
 
-def run(config: landslide.Config, place: Place, work: Path, name: str, first: Path | None, quick: bool) -> None:
+def run(
+    config: landslide.Config,
+    place: Place,
+    work: Path,
+    name: str,
+    first: Path | None,
+    quick: bool,
+    test: ChipSource | None = None,
+) -> None:
     """Train stage 2 and keep what it answers; a run that is there already is taken as it is."""
     kept = work / "runs" / f"{name}.npz"
     if kept.is_file():
@@ -94,7 +103,7 @@ def run(config: landslide.Config, place: Place, work: Path, name: str, first: Pa
     predictor = TorchPredictor(plan.network, signature)
     found = {"validation": answers(predictor, chips.validation)}
     if not quick:
-        found["test"] = answers(predictor, replace(TEST, cache=work / "chips"))
+        found["test"] = answers(predictor, test or replace(TEST, cache=work / "chips"))
     kept.parent.mkdir(parents=True, exist_ok=True)
     aside = kept.with_name(f".{kept.name}")
     with aside.open("wb") as stream:
@@ -104,7 +113,7 @@ def run(config: landslide.Config, place: Place, work: Path, name: str, first: Pa
     print(name, f"validation auprc {extent.auprc(validation):.3f}", json.dumps(measures(validation, validation)))
 
 
-def answers(predictor: Predictor, source: SimulatedChips) -> dict[str, np.ndarray]:
+def answers(predictor: Predictor, source: ChipSource) -> dict[str, np.ndarray]:
     """Probabilities ``[N, n]`` and truth ``[N, n]`` of whole chips."""
     found = extent.ask(predictor, source)
     return {

@@ -150,3 +150,17 @@ def test_a_list_of_another_map_is_found_out(tmp_path, model, inputs, product):
     problems = " ".join(verify_product(tmp_path / "out").problems)
     assert "priority.gpkg: has changed" in problems
     assert "its cells are not those of the map" in problems
+
+
+def test_an_elevation_rules_out_level_ground(tmp_path, model, inputs, product):
+    rise = np.maximum(np.arange(310) - 150, 0) * 5.0  # level in the west, about 27° in the east
+    write_raster(tmp_path / "dem.tif", np.tile(rise, (230, 1)).astype(np.float32), UTM)
+    summary = map_scene([*inputs, f"dem={tmp_path / 'dem.tif'}"], model, tmp_path / "out", config=CONFIG)
+    assert summary["area_m2"]["excluded_terrain"] > 0.3 * summary["scene_area_m2"]
+    assert summary["area_m2"]["landslide"] == pytest.approx(read_json(product / "summary.json")["area_m2"]["landslide"])
+    with (tmp_path / "out/priority.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["observed_share"]) == 1
+    assert len(rows) < 34  # cells on level ground alone are no longer listed
+    assert verify_product(tmp_path / "out").sound
+    assert summary["scene"] == "s1_post"

@@ -13,6 +13,7 @@ from undercast.product.polygons import PolygonConfig
 from undercast.product.priority import PriorityConfig
 from undercast.product.summary import VerdictConfig
 from undercast.raster.exclusion import TerrainConfig
+from undercast.raster.flat import FlatConfig
 from undercast.task import LANDSLIDE, Task
 
 
@@ -31,6 +32,7 @@ class MapConfig(Settings):
     codes: CodeConfig = Field(default=CodeConfig(), description="when a pixel is called a class")
     reference: ReferenceConfig = Field(default=ReferenceConfig(), description="what counts as permanent water")
     terrain: TerrainConfig = Field(default=TerrainConfig(), description="role dem: where the relief excludes flood")
+    flat: FlatConfig = Field(default=FlatConfig(), description="role dem: where the relief excludes landslides")
     domain: DomainConfig = Field(default=DomainConfig(), description="when input is outside the model's training")
     verdict: VerdictConfig = Field(default=VerdictConfig(), description="when a scene is called flooded")
     polygons: PolygonConfig = Field(default=PolygonConfig(), description="how classes become polygons")
@@ -42,5 +44,5 @@ class MapConfig(Settings):
         kept = self.model_dump(mode="json", exclude={"areas": {"window"}, "polygons": {"rows"}})
         kept["mapper"] = {"tile": self.mapper.tile}
         if task.name != LANDSLIDE.name:
-            del kept["priority"]
+            del kept["priority"], kept["flat"]
         return {name: part for name, part in kept.items() if part}

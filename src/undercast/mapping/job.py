@@ -1,12 +1,14 @@
 """All that goes into one map, opened and checked before the first pixel is answered."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from undercast.bands import DEM, OCCURRENCE, Modality
@@ -19,11 +21,13 @@ from undercast.product.codes import Entry, entries_of
 from undercast.product.record import digest
 from undercast.raster.backscatter import RadarUnit
 from undercast.raster.exclusion import TerrainMask
+from undercast.raster.flat import FlatMask
 from undercast.raster.inputs import parse_request
 from undercast.raster.reflectance import OpticalForm
 from undercast.raster.scene import Scene
+from undercast.raster.windows import Window
 from undercast.signature import Signature
-from undercast.task import FLOOD
+from undercast.task import FLOOD, LANDSLIDE, Task
 
 REFERENCE = Modality(instrument="reference water", bands=("water",), unit="percent", valid_range=(0.0, 100.0))
 """A mask or share of water that is always there: anything above 0 is water."""
@@ -48,7 +52,7 @@ class Job:
     areas: str | None
     units: Units | None
     guard: Guard
-    relief: TerrainMask | None
+    relief: TerrainMask | FlatMask | None
     digests: Mapping[str, Future[str | None]]
 
     @property
@@ -111,7 +115,7 @@ def open_job(
         digests = {path: hashing.submit(digest, path) for path in dict.fromkeys(paths if hashed else ())}
         try:
             guard = Guard.of(scene, signature, config.domain)
-            relief = _relief(scene, config) if signature.task.name == FLOOD.name else None
+            relief = _relief(scene, config, signature.task)
             yield Job(scene, model, precision, config, unit, optical, nodata, areas, units, guard, relief, digests)
         finally:
             hashing.shutdown(cancel_futures=True)
@@ -121,7 +125,7 @@ def needed(inputs: Sequence[str], signature: Signature) -> list[str]:
     """The roles that must be found among ``inputs``: all that ``signature`` takes but the optional ones not named."""
     named = {parse_request(text).role for text in inputs}
     roles = [role for role in signature.inputs if role not in signature.optional or role in named]
-    return roles or list(signature.inputs)
+    return _now_first(roles or signature.inputs)
 
 
 def grid_of(grid: GeoBox, signature: Signature) -> GeoBox:
@@ -136,15 +140,30 @@ def grid_of(grid: GeoBox, signature: Signature) -> GeoBox:
 
 
 def roles_of(signature: Signature) -> dict[str, Modality]:
-    """What may be given: what the model takes; for flood also what tells it from other water, and the relief."""
+    """What may be given: what the model takes; for flood also what tells it from other water; the relief."""
+    own = {role: signature.inputs[role] for role in _now_first(signature.inputs)}
+    if signature.task.name == LANDSLIDE.name:
+        return {"dem": DEM} | own
     if signature.task.name != FLOOD.name:
-        return dict(signature.inputs)
+        return own
     before = {f"{role}_pre": modality for role, modality in signature.inputs.items()}
     return {"dem": DEM, "occurrence": OCCURRENCE, "reference": REFERENCE} | before | dict(signature.inputs)
 
 
-def _relief(scene: Scene, config: MapConfig) -> TerrainMask | None:
-    """What the terrain rules out; None where no elevation was given."""
-    if "dem" not in scene.images:
+def _now_first(roles: Iterable[str]) -> list[str]:
+    """Images of before an event last: a map has the grid, the name and the date of the image after it."""
+    return sorted(roles, key=lambda role: role.endswith("_pre"))
+
+
+def _relief(scene: Scene, config: MapConfig, task: Task) -> TerrainMask | FlatMask | None:
+    """What the terrain rules out; None where no elevation was given, or for tasks that it says nothing of."""
+    if "dem" not in scene.images or task.name not in (FLOOD.name, LANDSLIDE.name):
         return None
-    return TerrainMask(scene.grid, lambda window: scene.read(window, ["dem"])["dem"][0], config.terrain)
+
+    def read(window: Window) -> NDArray[np.float32]:
+        elevation: NDArray[np.float32] = scene.read(window, ["dem"])["dem"][0]
+        return elevation
+
+    if task.name == LANDSLIDE.name:
+        return FlatMask(scene.grid, read, config.flat)
+    return TerrainMask(scene.grid, read, config.terrain)
