@@ -1,6 +1,7 @@
 """Committees and the answers kept beside chips."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -105,3 +106,27 @@ def test_chips_carry_what_the_teacher_said_of_them_and_nothing_where_it_saw_noth
             padded = np.pad(Pairs()[number].images["s1"], ((0, 0), (0, 2), (0, 2)), constant_values=np.nan)
             expected = Slope().predict({"s1": padded[None]})[0, :, :10, :14]
             np.testing.assert_array_equal(answered[:, 3:], expected[:, 3:])
+
+
+class Counting(Slope):
+    """Knows how often it was asked."""
+
+    asked = 0
+
+    def predict(self, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        self.asked += 1
+        return super().predict(images)
+
+
+def test_kept_answers_are_asked_for_once_by_teacher_and_by_image(tmp_path: Path):
+    teacher = Counting()
+    first = Answered(Pairs(), teacher, ("s2",), tmp_path, "one")  # type: ignore[arg-type]
+    said = [first[number].images[ANSWER] for number in (0, 1, 0)]
+    assert teacher.asked == 2
+    again = Answered(Pairs(), teacher, (), tmp_path, "one")[0].images[ANSWER]  # type: ignore[arg-type]
+    np.testing.assert_array_equal(again, said[0])
+    np.testing.assert_array_equal(said[2], said[0])
+    plain = Answered(Pairs(), Slope(), ("s2",))[0].images[ANSWER]  # type: ignore[arg-type]
+    np.testing.assert_allclose(said[0], plain, atol=1e-3)
+    _ = Answered(Pairs(), teacher, ("s2",), tmp_path, "another")[0]  # type: ignore[arg-type]
+    assert teacher.asked == 3

@@ -19,6 +19,7 @@ from undercast.datasets.join import Joined
 from undercast.datasets.split import (
     Subset,
     check_disjoint,
+    folds,
     labelled,
     leave_one_event_out,
     partition,
@@ -74,6 +75,22 @@ def test_a_partition_covers_every_chip_once_and_shares_no_event(events, places, 
     assert len(train) >= 1
     assert len(held) >= 1
     check_disjoint(train, held)
+
+
+@settings(max_examples=40, deadline=None)
+@given(places=st.integers(2, 6), chips=st.integers(1, 3), count=st.integers(2, 6), seed=st.integers(0, 99))
+def test_folds_hold_every_chip_out_once_and_share_no_place(places, chips, count, seed):
+    source = listed(1, places, chips)
+    if count > places:
+        with pytest.raises(InputError, match="cannot be cut"):
+            folds(source, count, seed=seed)
+        return
+    cut = folds(source, count, seed=seed)
+    assert sorted(number for _, held in cut for number in held.numbers) == list(range(len(source)))
+    for train, held in cut:
+        assert len(train) + len(held) == len(source)
+        check_disjoint(train, held, by=("place",))
+    assert max(len(held) for _, held in cut) - min(len(held) for _, held in cut) <= chips
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,13 +14,14 @@ from undercast.engine.domain import training_domain
 from undercast.engine.feed import Feed, prefetch
 from undercast.engine.fit import FitConfig, fit
 from undercast.engine.journal import Journal, read_journal
-from undercast.engine.objective import Distilled, Frozen, Supervised
+from undercast.engine.objective import DeeplySupervised, Distilled, Frozen, Squeezed, Supervised
 from undercast.engine.place import Place
 from undercast.engine.predictor import TorchPredictor
 from undercast.errors import ModelError, TrainingError
 from undercast.losses.distil import divergence
 from undercast.losses.segmentation import SegmentationLossConfig
-from undercast.nets import Segmenter, SegmenterConfig, UNetConfig
+from undercast.losses.squeeze import SqueezeConfig
+from undercast.nets import NNUNetConfig, Segmenter, SegmenterConfig, UNetConfig
 from undercast.signature import Signature
 from undercast.task import FLOOD, NODATA, Task
 
@@ -287,6 +288,54 @@ def test_the_rate_rises_then_falls():
     assert rates[:10] == pytest.approx([0.1 * k for k in range(1, 11)])
     assert all(a >= b for a, b in pairwise(rates[9:]))
     assert rates[100] == pytest.approx(0.1)
+
+
+def test_the_poly_rate_falls_to_nothing_and_sgd_learns(tmp_path):
+    config = FitConfig(steps=60, batch=8, optimiser="sgd", momentum=0.9, schedule="poly", learning_rate=0.05, average=0)
+    rates = [config.rate(step) for step in range(6, 60)]
+    assert rates == sorted(rates, reverse=True)
+    assert config.rate(33) == pytest.approx(0.05 * (1 - 27 / 54) ** 0.9)
+    fit(supervised(), {"labelled": feed(batch=8)}, config, PLACE, tmp_path)
+    steps = [record["loss"] for record in read_journal(tmp_path / "journal.jsonl") if record["event"] == "step"]
+    assert steps[-1] < 0.6 * steps[0]
+    with pytest.raises(TrainingError, match="optimiser"):
+        other = config.model_copy(update={"optimiser": "adamw"})
+        fit(supervised(), {"labelled": feed(batch=8)}, other, PLACE, tmp_path, resume=True)
+
+
+def test_deep_supervision_is_the_weighted_loss_of_every_resolution():
+    torch.manual_seed(0)
+    body = NNUNetConfig(base=2, stages=4)
+    student = SegmenterConfig(roles=("s1",), body=body).build(Ponds(1).modalities, FLOOD)
+    objective = DeeplySupervised(student, LOSS, target="flood", roles=("s1",))
+    batch = feed(batch=2).batch(0)
+    terms = objective({"labelled": batch}).terms
+    assert {name: term.weight for name, term in terms.items()} == {
+        "cross_entropy": pytest.approx(2 / 3),
+        "cross_entropy/2": pytest.approx(1 / 3),
+    }
+    logits = student.resolutions({"s1": batch.images["s1"]})
+    expected = LOSS(logits[1], batch.targets["flood"][:, ::2, ::2])["cross_entropy"][0]
+    torch.testing.assert_close(terms["cross_entropy/2"].total.sum, expected.sum)
+    sum(term.total.mean() for term in terms.values()).backward()
+    assert all(parameter.grad is not None for parameter in student.parameters())
+
+
+def test_kept_answers_teach_where_they_were_given_and_labels_of_unlabelled_chips_are_not_read():
+    soft = SqueezeConfig(temperature=1.0).terms
+    objective = Squeezed(network(), LOSS, soft, target="flood", roles=("s1",), answer="answer")
+    hand, more = feed(batch=2).batch(0), feed(batch=3, seed=1).batch(0)
+    for batch in (hand, more):
+        answers = torch.rand(len(batch), 1, 16, 16)
+        batch.images["answer"] = torch.cat([answers, 1 - answers], dim=1)
+        batch.images["answer"][:, :, :4] = torch.nan
+    terms = objective({"labelled": hand, "unlabelled": more}).terms
+    assert terms["teacher"].total.count == 5 * 12 * 16
+    more.targets["flood"][:] = 1 - more.targets["flood"].clamp(max=1)
+    again = objective({"labelled": hand, "unlabelled": more}).terms
+    assert torch.equal(again["cross_entropy"].total.sum, terms["cross_entropy"].total.sum)
+    terms["teacher"].total.mean().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in objective.student.parameters())
 
 
 def test_the_average_follows_and_keeps_the_bits_of_what_does_not_move():

@@ -67,7 +67,7 @@ def feed(batch: int = 4, seed: int = 0) -> Feed:
 
 
 def supervised(student: nn.Module | None = None, dropout: float = 0.0) -> Supervised:
-    loss = SegmentationLossConfig(dice=1.0).terms
+    loss = SegmentationLossConfig(dice=1.0, pooled=True).terms
     return Supervised(student or network(dropout=dropout), loss, target="flood", roles=("s1",))
 
 

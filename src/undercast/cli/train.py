@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 # name in the TOML → module with a ``Config`` and ``run(config, place, out, resume=…)``
 RECIPES = {
     "flood": "undercast.recipes.flood",
+    "clouds": "undercast.recipes.clouds",
     "landcover": "undercast.recipes.landcover",
     "landslide": "undercast.recipes.landslide",
 }

@@ -17,6 +17,7 @@ from pydantic import Field
 from undercast.bands import Modality
 from undercast.chip import Chip
 from undercast.config import Settings
+from undercast.datasets.vary import Quality, Warp, warp
 from undercast.task import NODATA
 
 CLEAN = "clean_"
@@ -92,6 +93,8 @@ class Augmentation(Settings):
     crop: int = Field(default=0, ge=0, description="rows and columns of a random window, pixels; 0: the whole chip")
     turns: bool = Field(default=True, description="quarter turns")
     flips: bool = Field(default=True, description="left to right")
+    warp: Warp = Field(default=Warp(), description="any angle and size, as nnU-Net does")
+    quality: Quality = Field(default=Quality(), description="of images: noise, blur, gamma, … as nnU-Net does")
     radar: RadarJitter = Field(default=RadarJitter(), description="of images in dB")
     optical: OpticalJitter = Field(default=OpticalJitter(), description="of images in reflectance, or stretched")
     cut_out: CutOut = Field(default=CutOut(), description="of images in dB")
@@ -152,6 +155,8 @@ class Augmenter:
             image = config.cut_out.apply(image, rng)
         if unit in ("reflectance", "relative") and config.optical.on:
             image = config.optical.apply(image, rng)
+        if config.quality.on:
+            image = config.quality.apply(image, rng)
         return image
 
 
@@ -167,10 +172,15 @@ def _move(chip: Chip, config: Augmentation, rng: np.random.Generator) -> Chip:
     top, left = (int(rng.integers(length // unit + 1)) * unit for length in spare)
     turns = int(rng.integers(4)) if config.turns else 0
     flip = bool(rng.integers(2)) if config.flips else False
+    matrix = config.warp.draw(rng) if config.warp.on else np.eye(2)
+    still = bool((matrix == np.eye(2)).all())
 
     def move(array: NDArray[T], scale: Fraction) -> NDArray[T]:
         row, col, rows, cols = (int(length * scale) for length in (top, left, height, width))
-        piece = np.rot90(array[..., row : row + rows, col : col + cols], turns, axes=(-2, -1))
+        cut = array[..., row : row + rows, col : col + cols]
+        if not still:
+            cut = warp(array, matrix, (top, left, height, width), scale)
+        piece = np.rot90(cut, turns, axes=(-2, -1))
         return np.ascontiguousarray(piece[..., ::-1] if flip else piece)
 
     images = {role: move(image, Fraction(1)) for role, image in chip.images.items()}

@@ -132,6 +132,34 @@ def hold_out_places(index: Sequence[ChipInfo], *, share: float = 0.1) -> list[Ch
     return [replace(info, split="valid") if info.split == "train" and info.place in held else info for info in index]
 
 
+def folds(source: ChipSource, count: int, *, seed: int, by: Group = "place") -> list[tuple[Subset, Subset]]:
+    """``count`` times chips to train on and chips held out; every chip is held out once, cut between whole groups.
+
+    Groups are dealt out in an order that the seed gives, each to the fold with the fewest chips so far.
+
+    Raises:
+        InputError: fewer groups than folds, or a chip of unknown group.
+    """
+    _refuse_unknown(source, by)
+    names = [getattr(info, by) for info in source.index]
+    groups = sorted(set(names))
+    if not 2 <= count <= len(groups):
+        raise InputError(f"{len(groups)} {by}s cannot be cut into {count} folds; ask for 2 to {len(groups)}")
+    fold_of: dict[str, int] = {}
+    held = [0] * count
+    for group in np.random.default_rng(seed).permutation(groups):
+        fold = held.index(min(held))
+        fold_of[str(group)] = fold
+        held[fold] += names.count(str(group))
+    return [
+        (
+            Subset(source, tuple(n for n, name in enumerate(names) if fold_of[name] != fold)),
+            Subset(source, tuple(n for n, name in enumerate(names) if fold_of[name] == fold)),
+        )
+        for fold in range(count)
+    ]
+
+
 def labelled(source: ChipSource, *, count: int | None = None, fraction: float | None = None, seed: int = 0) -> Subset:
     """``count`` chips, or ``fraction`` of them (at least one), drawn by ``seed`` and kept in the source's order.
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -35,14 +35,18 @@ class FitConfig(Settings):
 
     steps: int = Field(default=2000, ge=1, description="updates of the weights")
     batch: int = Field(default=16, ge=1, description="chips a step, over all feeds and processes")
+    optimiser: Literal["adamw", "sgd"] = Field(default="adamw", description="sgd: with Nesterov's momentum")
+    momentum: float = Field(default=0.99, ge=0, lt=1, description="of sgd")
+    schedule: Literal["cosine", "poly"] = Field(default="cosine", description="how the learning rate falls")
+    power: float = Field(default=0.9, gt=0, description="of the poly schedule, which ends at 0")
     learning_rate: float = Field(default=2e-3, gt=0, description="at its highest")
     final_rate: float = Field(
         default=0.01, ge=0, le=1, description="share of the learning rate left at the end of the cosine"
     )
     warmup: int = Field(
-        default=100, ge=0, description="steps of linear rise before the cosine; at most a tenth of all steps"
+        default=100, ge=0, description="steps of linear rise before the fall; at most a tenth of all steps"
     )
-    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's; of weights with more than one axis only")
+    weight_decay: float = Field(default=0.01, ge=0, description="of weights with more than one axis only")
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
     average: float = Field(
         default=0.998, ge=0, lt=1, description="decay of the moving average of the weights, each step"
@@ -55,11 +59,13 @@ class FitConfig(Settings):
     ahead: int = Field(default=3, ge=1, description="batches made ahead")
 
     def rate(self, step: int) -> float:
-        """Learning rate of ``step``: a linear rise, then half a cosine [Loshchilov 2017]."""
+        """Learning rate of ``step``: a linear rise, then half a cosine [Loshchilov 2017] or ``(1 - share)^power``."""
         warmup = min(self.warmup, self.steps // 10)
         if step < warmup:
             return self.learning_rate * (step + 1) / warmup
         share = (step - warmup) / max(1, self.steps - warmup)
+        if self.schedule == "poly":
+            return self.learning_rate * float((1 - share) ** self.power)
         return self.learning_rate * (self.final_rate + (1 - self.final_rate) * (1 + math.cos(math.pi * share)) / 2)
 
 
@@ -154,7 +160,7 @@ class _Learner:
         weights = [parameter for parameter in self.trainable.values() if parameter.ndim > 1]
         others = [parameter for parameter in self.trainable.values() if parameter.ndim <= 1]
         groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fabric.device.type != "mps")
+        self.optimiser = _optimiser(groups, config, fused=fabric.device.type != "mps")
         self.average = Average(objective.student, config.average)
         self._checked = False
 
@@ -215,6 +221,14 @@ class _Learner:
             more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
             raise TrainingError(f"the loss does not reach {', '.join(idle[:3])}{more}; pin it or leave it out")
         self._checked = True
+
+
+def _optimiser(groups: list[dict[str, Any]], config: FitConfig, *, fused: bool) -> torch.optim.Optimizer:
+    if config.optimiser == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fused)
+    return torch.optim.SGD(
+        groups, config.learning_rate, config.momentum, weight_decay=config.weight_decay, nesterov=config.momentum > 0
+    )
 
 
 def _due(done: int, every: int) -> bool:

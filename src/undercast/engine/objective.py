@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from undercast.chip import Batch
 from undercast.errors import TrainingError
 from undercast.losses import Total
+from undercast.losses.distil import log_probabilities
 from undercast.task import NODATA
 
 Images = dict[str, Tensor]
@@ -21,6 +22,9 @@ HardLoss = Callable[[Tensor, Tensor], Mapping[str, tuple[Total, float]]]
 
 SoftLoss = Callable[[Tensor, Tensor, Tensor], Total]
 """Student logits, teacher logits ``[B, K, H, W]`` and weights ``[B, H, W]`` (0: no signal) → total."""
+
+SoftTerms = Callable[[Tensor, Tensor, Tensor], Mapping[str, tuple[Total, float]]]
+"""The same arguments → named totals, each with its weight."""
 
 
 class Term(NamedTuple):
@@ -208,6 +212,69 @@ class Distilled(Objective):
             cloud = batch.targets[self.cloud]
             mask = mask & ((cloud == 0) | (cloud == NODATA))
         return mask
+
+
+class DeeplySupervised(Objective):
+    """Learn from labels at every resolution the student answers at [Isensee 2021].
+
+    The loss at resolution ``i`` weighs ``1/2^i``, weights summing to 1, and sees every ``2^i``-th pixel of the target.
+    """
+
+    def __init__(
+        self, student: nn.Module, loss: HardLoss, *, target: str, roles: Sequence[str], feed: str = "labelled"
+    ) -> None:
+        super().__init__(student)
+        self.loss, self.target, self.roles, self.feed = loss, target, tuple(roles), feed
+        self.feeds = (feed,)
+
+    def forward(self, batches: Mapping[str, Batch]) -> Step:
+        """The terms of the loss; those of half resolution carry ``/2`` in their name, and so on."""
+        batch = batches[self.feed]
+        answers: list[Tensor] = self.student.resolutions(_pick(batch.images, self.roles))  # type: ignore[operator]
+        target = _observed_target(batch, self.target, self.roles)
+        whole = sum(0.5**level for level in range(len(answers)))
+        terms: dict[str, Term] = {}
+        for level, logits in enumerate(answers):
+            every, name = 2**level, f"/{2**level}" if level else ""
+            found = self.loss(logits.float(), target[:, ::every, ::every])
+            terms |= {f"{part}{name}": Term(total, w * 0.5**level / whole) for part, (total, w) in found.items()}
+        return Step(terms)
+
+
+class Squeezed(Objective):
+    """Learn from labels, and from a teacher's answers that were kept with the chips, so that they cost nothing a step.
+
+    Every feed's batches carry the answers as an image ``answer``: probabilities ``[B, K, H, W]`` on the student's own
+    crop, NaN where the teacher saw nothing. Of chips of ``unlabelled`` (None: there are none) no label is read.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        loss: HardLoss,
+        soft_loss: SoftTerms,
+        *,
+        target: str,
+        roles: Sequence[str],
+        answer: str,
+        labelled: str = "labelled",
+        unlabelled: str | None = "unlabelled",
+    ) -> None:
+        super().__init__(student)
+        self.loss, self.soft_loss, self.answer = loss, soft_loss, answer
+        self.target, self.roles = target, tuple(roles)
+        self.feeds = (labelled, unlabelled) if unlabelled else (labelled,)
+
+    def forward(self, batches: Mapping[str, Batch]) -> Step:
+        """The terms of the loss on labelled chips, and those of the soft loss on all."""
+        parts = [batches[feed] for feed in self.feeds]
+        images = {role: torch.cat([part.images[role] for part in parts]) for role in (*self.roles, self.answer)}
+        logits = self.student(_pick(images, self.roles)).float()
+        hand = parts[0]
+        hard = self.loss(logits[: len(hand)], _observed_target(hand, self.target, self.roles))
+        believed = _seen(images[self.answer]) & _seen_by_any(images, self.roles)
+        answers = log_probabilities(images[self.answer].nan_to_num(0.5))
+        return Step(_terms(hard) | _terms(self.soft_loss(logits, answers, believed.float())))
 
 
 def _terms(totals: Mapping[str, tuple[Total, float]]) -> dict[str, Term]:

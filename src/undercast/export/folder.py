@@ -22,14 +22,17 @@ from undercast.signature import Signature
 
 
 def describe(segmenter: Segmenter, name: str, **more: Any) -> Signature:
-    """The signature of ``segmenter``: inputs, task, network, stride, measured margin; ``more`` are its other fields."""
+    """The signature of ``segmenter``: inputs, task, network, stride, measured margin; ``more`` are its other fields.
+
+    The margin of a network that looks at the whole tile is put down as 0; it is written without graphs.
+    """
     return Signature(
         name=name,
         task=segmenter.task,
         inputs=segmenter.modalities,
         network=segmenter.config.model_dump(mode="json"),
         stride=segmenter.stride,
-        margin=segmenter.margin,
+        margin=0 if segmenter.whole_tile else segmenter.margin,
         optional=segmenter.config.optional,
         restores=segmenter.config.restores,
         **more,
@@ -52,7 +55,8 @@ def write_model(
     """Write a model folder at ``folder`` after proving on ``chips`` that its graphs say what the weights say.
 
     Written aside and renamed when proven; a model folder that was there is replaced. ``chips`` are real tiles of the
-    model's roles; with ``int8`` they also calibrate the integer graph. ``segmenter`` is not changed.
+    model's roles; with ``int8`` they also calibrate the integer graph. ``segmenter`` is not changed. A network that
+    looks at the whole tile is written without graphs: it can teach, and no map by tiles would be exact.
 
     Raises:
         ModelError: the signature does not fit the network, a graph does not agree, or ``folder`` holds something that
@@ -68,7 +72,7 @@ def write_model(
         (aside / CONFIG).write_text(config_toml, "utf-8")
         (aside / JOURNAL).write_text(journal, "utf-8")
         _save_weights(segmenter, aside / WEIGHTS)
-        found = _write_graphs(aside, segmenter, signature, chips, int8, bars, quantise)
+        found = [] if segmenter.whole_tile else _write_graphs(aside, segmenter, signature, chips, int8, bars, quantise)
         _replace_folder(aside, folder)
     return found
 
@@ -87,6 +91,8 @@ def export_model(
         ModelError: the weights cannot be read or a graph does not agree; what was there stays.
     """
     segmenter = load_segmenter(folder)
+    if segmenter.whole_tile:
+        raise ModelError(f"{folder.path}: its network looks at the whole tile, so no map is made of it; distil it")
     with _aside(folder.path) as aside:
         write_signature(folder.signature, aside)
         found = _write_graphs(aside, segmenter, folder.signature, chips, int8, bars, quantise)

@@ -7,6 +7,7 @@ no label: there a pixel adds nothing to the sum, to the count or to any gradient
 from typing import NamedTuple
 
 import torch
+import torch.distributed as dist
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
@@ -71,7 +72,7 @@ def dice(
 
     Mean over ``classes`` (default: all but 0); ``smooth`` is in pixels. Chips without any label are not counted.
     ``pooled``: the sums run over all chips of the batch together, so that a false alarm on a chip without the class
-    costs no more than one elsewhere; each process then pools its own share of the batch.
+    costs no more than one elsewhere [Isensee 2021]; over the chips of every process, so that each answers the same loss.
     """
     known = (target != NODATA).unsqueeze(1)
     chosen = list(classes) if classes is not None else list(range(1, logits.shape[1]))
@@ -80,7 +81,7 @@ def dice(
     shared = (probabilities * truth).sum(dim=(2, 3))
     either = probabilities.sum(dim=(2, 3)) + truth.sum(dim=(2, 3))
     if pooled:
-        shared, either = shared.sum(dim=0, keepdim=True), either.sum(dim=0, keepdim=True)
+        shared, either = _everywhere(shared.sum(dim=0, keepdim=True)), _everywhere(either.sum(dim=0, keepdim=True))
         known = known.any(dim=0, keepdim=True)
     losses = (1 - (2 * shared + smooth) / (either + smooth)).mean(dim=1)
     return weighted_total(losses, known.any(dim=3).any(dim=2).any(dim=1).float())
@@ -144,6 +145,16 @@ class SegmentationLossConfig(Settings):
         if self.dice:
             terms["dice"] = dice(logits, target, smooth=self.smooth, pooled=self.pooled), self.dice
         return terms
+
+
+def _everywhere(sums: Tensor) -> Tensor:
+    """``sums`` added over all processes; the gradient is that of every process's loss."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return sums
+    from torch.distributed.nn.functional import all_reduce
+
+    total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
+    return total
 
 
 def _pixel_losses(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ from undercast.nets.cloudseg import Answer, CloudSeg, CloudSegConfig
 from undercast.nets.deeplab import DeepLab, DeepLabConfig
 from undercast.nets.encoders import ConvEncoder, MitEncoder
 from undercast.nets.fusion import Fusion, FusionConfig
+from undercast.nets.nnunet import NNUNet, NNUNetConfig
 from undercast.nets.parts import Normalise, Pinned, measure_reach
 from undercast.nets.segmenter import Segmenter, SegmenterConfig
 from undercast.nets.siamese import EmbeddingConfig, PlainConfig, Siamese, SiameseConfig, Staged, StagedConfig
@@ -20,6 +21,8 @@ __all__ = [
     "Fusion",
     "FusionConfig",
     "MitEncoder",
+    "NNUNet",
+    "NNUNetConfig",
     "Normalise",
     "Pinned",
     "PlainConfig",

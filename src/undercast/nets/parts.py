@@ -16,7 +16,8 @@ class Normalise(nn.Module):
 
     Takes ``[B, C, H, W]`` in the unit of the modality, NaN or infinite where nothing was seen; gives float32 of the
     same shape, or with one channel more where ``mask_channel`` is set: 1 where every band was seen, else 0.
-    The ranges are buffers, so they travel with the weights.
+    With ``standardise`` every band of every image is then brought to mean 0 and deviation 1 over what was seen of it
+    [Isensee 2021]. The ranges are buffers, so they travel with the weights.
 
     Raises:
         ConfigError: a range is empty or not finite.
@@ -25,12 +26,14 @@ class Normalise(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, ranges: Sequence[tuple[float, float]], *, mask_channel: bool = False) -> None:
+    def __init__(
+        self, ranges: Sequence[tuple[float, float]], *, mask_channel: bool = False, standardise: bool = False
+    ) -> None:
         super().__init__()
         for low, high in ranges:
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise ConfigError(f"range ({low}, {high}) of a band is empty; give (low, high) with low < high")
-        self.mask_channel = mask_channel
+        self.mask_channel, self.standardise = mask_channel, standardise
         self.register_buffer("low", torch.tensor([low for low, _ in ranges]).view(-1, 1, 1))
         self.register_buffer("high", torch.tensor([high for _, high in ranges]).view(-1, 1, 1))
 
@@ -45,6 +48,8 @@ class Normalise(nn.Module):
         centre, half = (self.high + self.low) / 2, (self.high - self.low) / 2
         # The unseen is replaced before clipping: runtimes disagree on what Clip does with NaN.
         scaled = (torch.where(seen, image, centre) - centre).div(half).clamp(-1.0, 1.0)
+        if self.standardise:
+            scaled = _standardised(scaled, seen)
         if not self.mask_channel:
             return scaled
         return torch.cat([scaled, seen.all(dim=1, keepdim=True).to(scaled.dtype)], dim=1)
@@ -54,6 +59,15 @@ class Normalise(nn.Module):
         centre, half = (self.high + self.low) / 2, (self.high - self.low) / 2
         raw: Tensor = scaled.float() * half + centre
         return raw
+
+
+def _standardised(image: Tensor, seen: Tensor) -> Tensor:
+    """``image`` ``[B, C, H, W]`` less its mean over its deviation, a band at a time; 0 where it was not ``seen``."""
+    count = seen.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    mean = (image * seen).sum(dim=(2, 3), keepdim=True) / count
+    apart = (image - mean) * seen
+    deviation = (apart.square().sum(dim=(2, 3), keepdim=True) / count).sqrt()
+    return apart / (deviation + 1e-4)
 
 
 class Pinned(nn.Module):

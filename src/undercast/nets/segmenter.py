@@ -14,6 +14,7 @@ from undercast.errors import ConfigError
 from undercast.nets.cloudseg import Answer, CloudSeg, CloudSegConfig
 from undercast.nets.deeplab import DeepLab, DeepLabConfig
 from undercast.nets.fusion import Fusion, FusionConfig
+from undercast.nets.nnunet import NNUNet, NNUNetConfig
 from undercast.nets.parts import Normalise, measure_reach
 from undercast.nets.siamese import Siamese, SiameseConfig, Staged, StagedConfig
 from undercast.nets.unet import UNet, UNetConfig
@@ -32,7 +33,8 @@ Body = Annotated[
     | Annotated[SiameseConfig, Tag("siamese")]
     | Annotated[StagedConfig, Tag("staged")]
     | Annotated[CloudSegConfig, Tag("cloudseg")]
-    | Annotated[FusionConfig, Tag("fusion")],
+    | Annotated[FusionConfig, Tag("fusion")]
+    | Annotated[NNUNetConfig, Tag("nnunet")],
     Discriminator(_kind),
 ]
 """Any of the networks; ``kind`` tells which, and a table without it is a U-Net."""
@@ -53,6 +55,9 @@ class SegmenterConfig(Settings):
     )
     mask_channel: bool = Field(
         default=False, description="tell the body, with one plane a role, where the image was seen"
+    )
+    standardise: bool = Field(
+        default=False, description="then bring every band of every image to mean 0 and deviation 1, as nnU-Net does"
     )
     optional: tuple[str, ...] = Field(default=(), description="roles a scene may lack, if it was trained for that")
     body: Body = UNetConfig()
@@ -85,7 +90,8 @@ class Segmenter(nn.Module):
     """Normalises the image of every role, stacks them in order, and asks the body.
 
     ``stride``: rows and columns of the images must be a multiple of this. ``margin``: how far an answer looks beyond
-    its own pixel, in input pixels, measured on the network itself.
+    its own pixel, in input pixels, measured on the network itself. ``whole_tile``: whether an answer depends on all of
+    the tile, as under instance normalisation; such a network can teach, and cannot make maps by tiles.
     """
 
     def __init__(self, config: SegmenterConfig, modalities: Mapping[str, Modality], task: Task) -> None:
@@ -95,13 +101,16 @@ class Segmenter(nn.Module):
         self.task = task
         self.normalise = nn.ModuleDict(
             {
-                role: Normalise(config.ranges_of(role, modality), mask_channel=config.mask_channel)
+                role: Normalise(
+                    config.ranges_of(role, modality), mask_channel=config.mask_channel, standardise=config.standardise
+                )
                 for role, modality in modalities.items()
             }
         )
         self.planes = tuple(int(part.out_channels) for part in self._normalisers())
         self.in_channels = sum(self.planes)
         self.body = self._build_body()
+        self.whole_tile = config.standardise or bool(getattr(self.body, "whole_tile", False))
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -146,7 +155,12 @@ class Segmenter(nn.Module):
         role = self._normalisers()[0]
         return found._replace(restored=role.restore(found.restored))
 
-    def _build_body(self) -> UNet | DeepLab | Siamese | Staged | CloudSeg | Fusion:
+    def resolutions(self, images: Mapping[str, Tensor]) -> list[Tensor]:
+        """Logits at full resolution and, of a body that has heads there, at half, a quarter, …: deep supervision."""
+        image = self.stack(images)
+        return self.body.resolutions(image) if isinstance(self.body, NNUNet) else [self.body(image)]
+
+    def _build_body(self) -> UNet | DeepLab | Siamese | Staged | CloudSeg | Fusion | NNUNet:
         body = self.config.body
         match body:
             case CloudSegConfig():
