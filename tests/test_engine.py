@@ -298,8 +298,8 @@ def test_the_poly_rate_falls_to_nothing_and_sgd_learns(tmp_path):
     fit(supervised(), {"labelled": feed(batch=8)}, config, PLACE, tmp_path)
     steps = [record["loss"] for record in read_journal(tmp_path / "journal.jsonl") if record["event"] == "step"]
     assert steps[-1] < 0.6 * steps[0]
+    other = config.model_copy(update={"optimiser": "adamw"})
     with pytest.raises(TrainingError, match="optimiser"):
-        other = config.model_copy(update={"optimiser": "adamw"})
         fit(supervised(), {"labelled": feed(batch=8)}, other, PLACE, tmp_path, resume=True)
 
 

@@ -72,7 +72,7 @@ def dice(
 
     Mean over ``classes`` (default: all but 0); ``smooth`` is in pixels. Chips without any label are not counted.
     ``pooled``: the sums run over all chips of the batch together, so that a false alarm on a chip without the class
-    costs no more than one elsewhere [Isensee 2021]; over the chips of every process, so that each answers the same loss.
+    costs no more than one elsewhere [Isensee 2021]; over the chips of every process, so that all answer the same.
     """
     known = (target != NODATA).unsqueeze(1)
     chosen = list(classes) if classes is not None else list(range(1, logits.shape[1]))
