@@ -1,15 +1,19 @@
 """Water on the real Sen1Floods11 chips at hand: the student beside a fixed threshold and Otsu → results/flood-real.csv.
 
-    python benchmarks/flood_real.py [--model flood-s1] [--leave-one-out India=DIR ...] [--data DIR]
+    python benchmarks/flood_real.py [--model flood-s1] [--leave-one-out India=DIR ...] [--zero-shot DIR] [--data DIR]
 
 Four chips can be scored (the others hold no water, no label or no radar). A model that saw an event in training may not
-be scored on it: ``--leave-one-out EVENT=DIR`` names the model that answers the chips of that event.
+be scored on it: ``--leave-one-out EVENT=DIR`` names the model that answers the chips of that event. ``--zero-shot`` is
+a student of simulated chips alone. ``…, uncalibrated`` is the same model at temperature 1, before its calibration.
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
 
 from record import Result, record
 from undercast.datasets import Sen1Floods11
@@ -32,19 +36,36 @@ class Student:
     def __init__(self, default: Predictor, instead: dict[str, Predictor]) -> None:
         self.default, self.instead = default, instead
 
+    def uncalibrated(self) -> "Student":
+        """The same models before calibration."""
+        return Student(Uncalibrated(self.default), {name: Uncalibrated(one) for name, one in self.instead.items()})
+
     def on(self, event: str) -> Predictor:
         return self.instead.get(event, self.default)
 
-    def score(self, source: Subset) -> Table:
+    def score(self, source: Subset, name: str = "student") -> Table:
         events = dict.fromkeys(info.event for info in source.index)
-        tables = [score(self.on(event), select(source, event=event), name="student") for event in events]
+        tables = [score(self.on(event), select(source, event=event), name=name) for event in events]
         return sum(tables[1:], start=tables[0])
+
+
+class Uncalibrated:
+    """A predictor as it was before calibration: its probabilities at temperature 1."""
+
+    def __init__(self, calibrated: Predictor) -> None:
+        self.calibrated, self.signature = calibrated, calibrated.signature
+
+    def predict(self, images: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Probabilities ``[B, K, h, w]`` without the temperature."""
+        logarithms = np.log(np.maximum(self.calibrated.predict(images), 1e-12))
+        return softmax(logarithms * np.float32(self.signature.temperature), axis=1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="flood-s1")
     parser.add_argument("--leave-one-out", nargs="*", default=[], metavar="EVENT=DIR")
+    parser.add_argument("--zero-shot", type=Path, metavar="DIR", help="model of simulated chips alone")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--figures", type=Path, help="folder for the reliability diagram and the chips")
     options = parser.parse_args()
@@ -52,17 +73,22 @@ def main() -> None:
     source = Sen1Floods11(options.data)
     wet, dry = select(source, key=SCORED), select(source, key=DRY)
     student = Student(opened(options.model), dict(left_out(text) for text in options.leave_one_out))
+    trained = {"student": student}
+    if options.zero_shot:
+        trained["zero-shot"] = Student(opened(str(options.zero_shot)), {})
+    trained |= {f"{name}, uncalibrated": model.uncalibrated() for name, model in trained.items()}
     rules = {name: baseline(name) for name in ("threshold", "otsu")}
-    tables = {"student": student.score(wet)} | {name: score(rule, wet) for name, rule in rules.items()}
+    tables = {name: model.score(wet, name) for name, model in trained.items()}
+    tables |= {name: score(rule, wet) for name, rule in rules.items()}
     results = [result for arm, table in tables.items() for result in rows_of(arm, table)]
     alarms = sum((score(rule, dry) for rule in rules.values()), start=student.score(dry))
     results += [Result(r.predictor, r.info.key, "false_alarm_share", r.confusion[0, 1] / r.valid) for r in alarms]
     for result in results:
-        print(f"{result.arm:10} {result.setting:16} {result.metric:18} {result.value:.3f}")
+        print(f"{result.arm:24} {result.setting:16} {result.metric:18} {result.value:.3f}")
     print(record("flood-real", results))
     if options.figures:
         whole = sum((tables["threshold"], tables["otsu"]), start=tables["student"])
-        reliability(whole, options.figures / "reliability.png")
+        reliability(whole + tables["student, uncalibrated"], options.figures / "flood-real-reliability.png")
         for info in wet.index:
             shown = {**rules, "student": student.on(info.event)}
             gallery(

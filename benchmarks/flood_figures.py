@@ -1,0 +1,102 @@
+"""Label-scarcity curves from the results: pooled IoU against the number of labelled chips, arms beside one another.
+
+Points are means over seeds, bars their standard deviation, grey dots the seeds; nothing is run. Writes
+``figures/flood-label-scarcity.png``.
+
+    python benchmarks/flood_figures.py
+"""
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from record import RESULTS
+from undercast.evaluate.figures import GREY, INK, save_figure
+
+FIGURE = Path(__file__).parent / "figures" / "flood-label-scarcity.png"
+PATCHES = 334
+ARMS = {
+    "supervised": ("#8b949e", "o"),
+    "self-distilled": ("#d9742b", "^"),
+    "distilled": ("#1f6fd6", "s"),
+    "teacher": ("#6a51a3", "D"),
+    "s2-only": ("#2b8a5f", "v"),
+    "weak": ("#c0392b", "X"),
+    "improved-weak-75": ("#c98f1f", "P"),
+}
+TOLD = {
+    "supervised": "S1, hand labels alone",
+    "self-distilled": "S1, taught by an S1 teacher",
+    "distilled": "S1, taught by an S1+S2 teacher",
+    "teacher": "the teacher, S1+S2",
+    "s2-only": "S2 alone",
+    "weak": "S1, 2,000 weak labels",
+    "improved-weak-75": "the same, improved by occurrence",
+}
+
+
+def read(name: str, split: str) -> dict[str, dict[str, list[float]]]:
+    """arm → setting → pooled IoU of every seed."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    with (RESULTS / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["split"] == split and row["metric"] == "pooled_iou":
+                found[row["arm"]][row["setting"]].append(float(row["value"]))
+    return found
+
+
+def draw() -> Path:
+    """Draw both panels; returns the file."""
+    figure = Figure(figsize=(10.5, 4.6), facecolor="white")
+    real, simulated = figure.subplots(1, 2)
+    panels = (
+        (real, "flood-ombria", "val", lambda s: round(float(s) * PATCHES), "Real: OMBRIA, events not trained on"),
+        (simulated, "flood-simulated", "test", int, "Simulated, exact truth"),
+    )
+    for axes, name, split, count, title in panels:
+        ticks: set[int] = set()
+        for place, (arm, settings) in enumerate(
+            sorted(read(name, split).items(), key=lambda item: [*ARMS].index(item[0]))
+        ):
+            color, marker = ARMS[arm]
+            points = sorted((count(setting), np.array(values)) for setting, values in settings.items())
+            if points[0][0] == 0:  # no hand labels at all: a level, not a curve
+                values = points[0][1]
+                axes.axhline(values.mean(), color=color, linewidth=1.3, linestyle=(0, (5, 3)), label=TOLD[arm])
+                axes.axhspan(
+                    values.mean() - values.std(ddof=1), values.mean() + values.std(ddof=1), color=color, alpha=0.1
+                )
+                continue
+            ticks |= {labels for labels, _ in points}
+            x = np.array([labels for labels, _ in points]) * 1.03 ** (place - 2)
+            mean = [values.mean() for _, values in points]
+            spread = [values.std(ddof=1) if len(values) > 1 else 0 for _, values in points]
+            axes.errorbar(
+                x, mean, spread, color=color, marker=marker, markersize=5, linewidth=1.5, capsize=3, label=TOLD[arm]
+            )
+            for at, (_, values) in zip(x, points, strict=True):
+                axes.plot(
+                    np.full(len(values), at), values, ".", color=color, alpha=0.35, markersize=5, markeredgewidth=0
+                )
+        axes.set_xscale("log")
+        axes.set_xticks(sorted(ticks), [str(labels) for labels in sorted(ticks)], minor=False)
+        axes.minorticks_off()
+        axes.set_title(title, loc="left", fontsize=11, color=INK)
+        axes.set_xlabel("labelled chips", color=INK)
+        axes.set_ylabel("pooled IoU of water" if name == "flood-simulated" else "pooled IoU of flood", color=INK)
+        axes.grid(axis="y", color="#e6e9ed", linewidth=0.7)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        axes.tick_params(colors=INK, labelsize=9)
+        axes.legend(frameon=False, fontsize=8, loc="best")
+    figure.text(0.01, 0.005, "Mean and standard deviation over seeds; dots are seeds.", fontsize=8, color=GREY)
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    save_figure(figure, FIGURE, dpi=150)
+    return FIGURE
+
+
+if __name__ == "__main__":
+    print(draw())
