@@ -118,6 +118,21 @@ def test_chips_and_events_of_training_are_told(tmp_path: Path):
     assert found.warnings("m", infos(("8", "Peru"))) == []
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.from_regex(r"\A[ab_.]{0,2}[0-9]{0,3}\Z"), max_size=12))
+def test_names_of_chips_are_told_briefly_and_read_back(tmp_path_factory: pytest.TempPathFactory, keys: list[str]):
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "journal.jsonl").write_text(journal_line([infos(*((key, "") for key in keys))]))
+    found = Trained.read(folder)
+    assert found is not None
+    assert found.keys == set(keys)
+
+
+def test_a_thousand_numbered_chips_are_one_entry():
+    line = journal_line([[ChipInfo(f"simulated-{number:08d}") for number in range(95, 1095)]])
+    assert json.loads(line)["keys"] == ["simulated-00000095..00001094"]
+
+
 def test_a_model_that_names_nothing_is_known_as_such(tmp_path: Path):
     assert Trained.read(tmp_path) is None
     (tmp_path / "journal.jsonl").write_text(json.dumps({"event": "start"}) + "\n")

@@ -1,6 +1,7 @@
 """Whether a model was trained on what it is scored on. It tells by its journal, which names the chips it has seen."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,11 @@ from undercast.chip import ChipInfo
 from undercast.model import JOURNAL
 
 EVENT = "chips"
-"""The record of a journal that names them: ``keys``, and the ``events`` that are not keys themselves."""
+"""The record of a journal that names them: ``keys``, and the ``events`` that are not keys themselves.
+
+Keys that count up are one entry, ``simulated-00000007..00000011``.
+"""
+RUN = ".."
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Trained:
         for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
             record = json.loads(line)
             if record.get("event") == EVENT:
-                keys = frozenset(record["keys"])
+                keys = frozenset(key for entry in record["keys"] for key in _expanded(entry))
                 return cls(keys, frozenset(record["events"]) | keys)
         return None
 
@@ -46,4 +51,37 @@ def journal_line(parts: Sequence[Sequence[ChipInfo]]) -> str:
     """The line that says so, for the chips of ``parts``."""
     keys = sorted({info.key for part in parts for info in part})
     events = sorted({info.event for part in parts for info in part} - {*keys, ""})
-    return json.dumps({"event": EVENT, "keys": keys, "events": events}) + "\n"
+    return json.dumps({"event": EVENT, "keys": _collapsed(keys), "events": events}) + "\n"
+
+
+def _collapsed(keys: Sequence[str]) -> list[str]:
+    """Sorted keys, those of one name that count up joined to ``FIRST..LAST``."""
+    runs: list[list[str]] = []
+    for key in keys:
+        if runs and _next(runs[-1][-1]) == key:
+            runs[-1].append(key)
+        else:
+            runs.append([key])
+    return [run[0] if len(run) == 1 else f"{run[0]}{RUN}{_number(run[-1])}" for run in runs]
+
+
+def _expanded(entry: str) -> list[str]:
+    first, dots, last = entry.rpartition(RUN)
+    number = _number(first)
+    if not dots or not number or len(number) != len(last) or not last.isdigit():
+        return [entry]
+    stem = first.removesuffix(number)
+    return [f"{stem}{count:0{len(last)}d}" for count in range(int(number), int(last) + 1)]
+
+
+def _next(key: str) -> str | None:
+    """The key that counts one further in as many digits; None where there is none."""
+    number = _number(key)
+    more = f"{int(number) + 1:0{len(number)}d}" if number else ""
+    return key.removesuffix(number) + more if number and len(more) == len(number) else None
+
+
+def _number(key: str) -> str:
+    """The digits a key ends in."""
+    found = re.search(r"[0-9]*$", key)
+    return found.group() if found else ""
