@@ -138,3 +138,34 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bare.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"bare\.csv"):
         read_units(str(tmp_path / "bare.csv"), GRID)
+
+
+@pytest.mark.parametrize("kind", ["metres", "degrees", "degrees from the west"])
+def test_units_are_counted_across_the_180th_meridian(tmp_path: Path, kind: str) -> None:
+    """Units as GeoJSON has them, cut at the meridian; a scene in metres, or in degrees that go on beyond it."""
+    if kind == "metres":
+        to_metres = pyproj.Transformer.from_crs(4326, 32660, always_xy=True)
+        east, north = to_metres.transform(180, -17)
+        grid = GeoBox((80, 120), Affine(100, 0, east - 6000, 0, -100, north + 4000), "EPSG:32660")
+    else:
+        left = 179.94 if kind == "degrees" else -180.06
+        grid = GeoBox((80, 120), Affine(0.001, 0, left, 0, -0.001, -16.96), "EPSG:4326")
+    codes = np.random.default_rng(0).choice([0, 2, 255], size=grid.shape).astype(np.uint8)
+    write_raster(tmp_path / "class.tif", codes, grid, nodata=255)
+    west, east = shapely.box(179, -18, 180, -16), shapely.box(-180, -18, -179, -16)
+    whole = shapely.MultiPolygon([west, east])
+    pyogrio.raw.write(
+        tmp_path / "units.gpkg", shapely.to_wkb(np.array([whole, west, east], object)),
+        [np.array(["whole", "west", "east"], object)], ["name"], driver="GPKG", geometry_type="Unknown",
+        crs="EPSG:4326",
+    )  # fmt: skip
+    units = read_units(str(tmp_path / "units.gpkg"), grid)
+    assert list(units.attributes["name"]) == ["whole", "west", "east"]
+    write_areas(tmp_path, units, ENTRIES)
+    tally = Tally(grid, ENTRIES)
+    tally.add(Window(0, 0, 80, 120), codes, np.zeros(codes.shape, bool))
+    both, *sides = ({key: float(row[f"{key}_m2"]) for key in ("in_scene", "flood")} for row in read_table(tmp_path))
+    assert both["in_scene"] == pytest.approx(sum(tally.areas().values()), rel=1e-6)
+    assert both["flood"] == pytest.approx(tally.areas()[2], rel=1e-6)
+    assert both["in_scene"] == pytest.approx(sides[0]["in_scene"] + sides[1]["in_scene"], rel=1e-6)
+    assert min(side["in_scene"] for side in sides) > 0.4 * both["in_scene"]

@@ -237,3 +237,44 @@ def test_a_scene_that_shows_little_is_looked_at_more_closely(trained, write_scen
         found = Guard.of(scene, trained.signature, DomainConfig()).found
     assert found["bands"]["s1"]["VV"] == {"median": -10.0, "share_beyond": 0.0}
     assert found["verdict"] == "inside"
+
+
+def test_bands_that_seem_swapped_are_flagged_or_refused(tmp_path, tiny_model, trained, write_scene):
+    image = backscatter(90, 100)
+    path, swapped = write_scene(image), write_scene(image[::-1], "swapped.tif")
+    for model in (tiny_model, trained):
+        with Scene.open([path], {"s1": S1}) as scene:
+            assert not any("swapped" in note for note in Guard.of(scene, model.signature, DomainConfig()).notes)
+        with Scene.open([swapped], {"s1": S1}) as scene:
+            found = Guard.of(scene, model.signature, DomainConfig())
+            assert found.found["verdict"] == "outside"
+            assert "VV lies below VH on " in found.notes[0]
+            off = Guard.of(scene, model.signature, DomainConfig(policy="off"))
+            assert off.notes == ()
+            with pytest.raises(InputError, match="they seem swapped"):
+                Guard.of(scene, model.signature, DomainConfig(policy="refuse"))
+    summary = map_scene([swapped], tiny_model, tmp_path / "out")
+    assert any("they seem swapped" in note for note in summary["notes"])
+
+
+def test_elevation_that_is_unknown_excludes_nothing_and_says_so(tmp_path, tiny_model, write_scene):
+    elevation = np.zeros((1, HEIGHT, WIDTH), np.float32)
+    elevation[:, :, 20:] = 10.0 * np.arange(80)
+    elevation[:, :40, 50:] = np.nan
+    dem = write_scene(elevation, "dem.tif", bands=())
+    summary = map_scene([write_scene(lake()), f"dem={dem}"], tiny_model, tmp_path / "out")
+    assert "dem: the elevation is unknown on 25.0 % of the scene; nothing is excluded there" in summary["notes"]
+    found = codes(tmp_path / "out")
+    assert not (found[:38, 52:] == 250).any()
+    assert (found[45:, 60:] == 250).all()
+
+
+def test_small_likelihoods_that_add_up_over_dry_ground_are_said(tmp_path, tiny_model, write_scene):
+    wet = map_scene([write_scene(lake())], tiny_model, tmp_path / "wet")
+    assert not any("expected_area_m2" in note for note in wet["notes"])
+    land = np.full((2, 400, 400), -8.0, np.float32)
+    land[1] = -20.1  # a little of a likelihood everywhere
+    dry = map_scene([write_scene(land)], tiny_model, tmp_path / "dry")
+    assert dry["verdict"] == "none detected"
+    assert dry["expected_area_m2"]["water"] > 10_000
+    assert any(note.startswith("expected_area_m2 of water is") for note in dry["notes"])

@@ -18,6 +18,10 @@ SIDES = (8, 32)
 """Patches along each side of a scene that are looked at; the second where those of the first show nothing."""
 PATCH = 64
 """Rows and columns of a patch."""
+POLARISATIONS = (("VV", "VH"), ("HH", "HV"))
+"""Like and cross: what comes back as it was sent, and what has been turned, which on any ground is less."""
+SWAPPED = 0.9
+"""Share of pixels on which the cross-polarised band may be the stronger one; noise makes it so here and there."""
 
 
 class DomainConfig(Settings):
@@ -59,15 +63,17 @@ class Guard:
         Raises:
             InputError: the scene is outside, and the policy is to refuse it.
         """
-        if config.policy == "off" or not signature.training_domain:
-            why = "switched off" if config.policy == "off" else "the model does not say what it was trained on"
-            return cls({"verdict": "not checked", "why": why}, (), {})
+        if config.policy == "off":
+            return cls({"verdict": "not checked", "why": "switched off"}, (), {})
         bands: dict[str, Any] = {}
         notes = []
         for role, image in scene.images.items():
             domain = signature.training_domain
             known = domain.get(role, domain.get(role.removesuffix("_pre"), {}))
-            sample = _sample(scene, role) if known else np.empty((0, 0), np.float32)
+            pair = next((pair for pair in POLARISATIONS if set(pair) <= set(image.modality.bands)), None)
+            sample = _sample(scene, role) if known or pair else np.empty((0, 0), np.float32)
+            if pair and (swapped := _swapped(role, pair, sample[image.modality.index(pair)])):
+                notes.append(swapped)
             for channel, band in enumerate(image.modality.bands if known else ()):
                 values = sample[channel][np.isfinite(sample[channel])]
                 if band not in known or not values.size:
@@ -79,8 +85,10 @@ class Guard:
         if notes and config.policy == "refuse":
             raise InputError(f"{scene.name}: {notes[0]}; map it all the same with --set domain.policy=flag")
         limits = _limits(signature, config.beyond)
-        if not bands:
-            return cls({"verdict": "not checked", "why": "nothing was seen where it was looked at"}, (), limits)
+        if not bands and not notes:
+            looked = "nothing was seen where it was looked at"
+            why = looked if signature.training_domain else "the model does not say what it was trained on"
+            return cls({"verdict": "not checked", "why": why}, (), limits)
         return cls({"verdict": "outside" if notes else "inside", "bands": bands}, tuple(notes), limits)
 
     @classmethod
@@ -111,6 +119,19 @@ def _limits(signature: Signature, beyond: float) -> dict[str, tuple[NDArray[np.f
             high = [band.p99 + beyond * band.std if band else np.inf for band in each]
             limits[role] = np.array(low, np.float32)[:, None, None], np.array(high, np.float32)[:, None, None]
     return limits
+
+
+def _swapped(role: str, pair: tuple[str, str], values: NDArray[np.float32]) -> str | None:
+    """A sentence where the like-polarised band of ``values`` ``[2, N]`` is mostly the weaker one; None where not."""
+    seen = np.isfinite(values).all(axis=0)
+    share = float((values[0, seen] < values[1, seen]).mean()) if seen.any() else 0.0
+    if share <= SWAPPED:
+        return None
+    like, cross = pair
+    return (
+        f"{role} {like} lies below {cross} on {share:.0%} of its pixels, as of no ground there is; "
+        f"they seem swapped, say which is which by {role}:{like}=FILE@1 {role}:{cross}=FILE@2 or the other way round"
+    )
 
 
 def _compare(values: NDArray[np.float32], known: BandStatistics) -> dict[str, float]:

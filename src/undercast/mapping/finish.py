@@ -89,7 +89,7 @@ def _summary(job: Job, layers: Layers, polygons: PolygonCount) -> dict[str, Any]
         "crs": crs_name(job.grid),
         "shape": _shape(job),
         "model": _model(job),
-        "notes": [*scene.notes, *job.guard.notes],
+        "notes": [*scene.notes, *job.guard.notes, *_cautions(job, body)],
     }
 
 
@@ -104,6 +104,23 @@ def _inputs(signature: Signature, seen: NDArray[np.int64]) -> dict[str, Any]:
         "bits": {role: 1 << bit for bit, role in enumerate(roles)},
         "pixels": {entry.key: int(seen[entry.value]) for entry in input_entries(roles)},
     }
+
+
+def _cautions(job: Job, body: dict[str, Any]) -> list[str]:
+    """What a reader of the numbers should know before resting on them."""
+    found = []
+    if job.relief and job.relief.unknown:
+        found.append(
+            f"dem: the elevation is unknown on {percent(job.relief.unknown)} of the scene; nothing is excluded there"
+        )
+    mapped = body.get("water_area_m2", np.inf)
+    expected = body["expected_area_m2"].get("water", 0.0)
+    if expected - mapped > max(mapped, job.config.verdict.minimum_area):
+        found.append(
+            f"expected_area_m2 of water is {square_km(expected)}, of which {square_km(mapped)} are mapped: the rest is "
+            "the sum of small likelihoods over dry ground; rest on the mapped area where a scene is nearly dry"
+        )
+    return found
 
 
 def _model(job: Job) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyogrio
@@ -78,22 +78,26 @@ def read_units(path: str, grid: GeoBox, layer: str | None = None) -> Units:
         near = _near(grid, crs)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of measured or curved geometry, which reads as plain
-            meta, _, geometry, columns = pyogrio.raw.read(path, layer=layer, bbox=near, force_2d=True)
+            reads = [pyogrio.raw.read(path, layer=layer, bbox=box, force_2d=True, return_fids=True) for box in near]
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
         raise InputError(f"{path}: is no vector file that can be read ({' '.join(str(error).split())})") from None
-    shapes = np.asarray(shapely.from_wkb(geometry), object)
+    # of a unit that two boxes touch, the first
+    _, first = np.unique(np.concatenate([found[1] for found in reads]), return_index=True)
+    shapes = np.asarray(shapely.from_wkb(np.concatenate([found[2] for found in reads])), object)[first]
+    columns = [np.concatenate(parts)[first] for parts in zip(*(found[3] for found in reads), strict=True)]
     areal = np.isin(shapely.get_type_id(shapes), (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
     if len(shapes) and not areal.any():
         raise InputError(f"{path}: holds no polygons; give the outlines of the units")
     geographic = pyproj.CRS(crs).geodetic_crs
     pieces = shapely.segmentize(shapes, PIECE / _metres(pyproj.CRS(crs)))
     # far away the scene's projection may have no coordinates
-    here = np.asarray(_moved(shapely.clip_by_rect(pieces, *near), crs, crs_name(grid)), object)
+    sides = [_beside(_moved(shapely.clip_by_rect(pieces, *box), crs, crs_name(grid)), grid) for box in near]
+    here = np.asarray(sides[0] if len(sides) == 1 else shapely.union(*sides), object)
     inside = areal & np.asarray(shapely.intersects(shapely.envelope(here), _outline(grid)))
     if not inside.any():
         raise InputError(f"{path}: none of its units reaches into the scene; give the units of the region mapped")
     areas = [_ground_area(shape, geographic) for shape in _moved(pieces[inside], crs, geographic)]
-    attributes = {str(name): column[inside] for name, column in zip(meta["fields"], columns, strict=True)}
+    attributes = {str(name): column[inside] for name, column in zip(reads[0][0]["fields"], columns, strict=True)}
     return Units(here[inside], np.array(areas), attributes)
 
 
@@ -196,14 +200,34 @@ def _outline(grid: GeoBox, window: Window | None = None) -> Any:
     )  # fmt: skip
 
 
-def _near(grid: GeoBox, crs: str) -> tuple[float, float, float, float]:
-    """A box on another CRS that a grid lies in, with some room."""
-    to_other = pyproj.Transformer.from_crs(crs_name(grid), crs, always_xy=True)
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, bottom, right and top."""
+
+
+def _near(grid: GeoBox, crs: str) -> list[Box]:
+    """A box on another CRS that a grid lies in, with some room; two where it crosses the 180th meridian."""
+    other = pyproj.CRS(crs)
+    to_other = pyproj.Transformer.from_crs(crs_name(grid), other, always_xy=True)
     left, bottom, right, top = to_other.transform_bounds(*_outline(grid).bounds)
     if left > right:
-        raise InputError("the scene crosses the 180th meridian; areas by unit need the scene cut there into two")
+        right += 360
     room = 0.05 * max(right - left, top - bottom)
-    return left - room, bottom - room, right + room, top + room
+    left, bottom, right, top = left - room, bottom - room, right + room, top + room
+    if other.is_geographic and right > 180:
+        return [(left, bottom, 180.0, top), (-180.0, bottom, right - 360, top)]
+    if other.is_geographic and left < -180:
+        return [(-180.0, bottom, right, top), (left + 360, bottom, 180.0, top)]
+    return [(left, bottom, right, top)]
+
+
+def _beside(shapes: NDArray[np.object_], grid: GeoBox) -> NDArray[np.object_]:
+    """Shapes on the CRS of ``grid``, by whole turns to where it is: its degrees may go on beyond 180."""
+    if not grid.crs.geographic:
+        return shapes
+    middle = shapely.centroid(_outline(grid)).x
+    return np.asarray(
+        shapely.transform(shapes, lambda xy: xy + np.stack([360 * np.rint((middle - xy[:, 0]) / 360), 0 * xy[:, 1]], 1))
+    )
 
 
 def _moved(shapes: NDArray[np.object_], source: Any, target: Any) -> Any:

@@ -42,11 +42,16 @@ class TerrainMask:
     def __init__(self, grid: GeoBox, read: Read, config: TerrainConfig | None = None) -> None:
         self.config = config or TerrainConfig()
         self._read, self._steps = read, GroundSteps(grid)
-        self._lowest, self._highest = np.inf, -np.inf
+        self._lowest, self._highest, self._gaps = np.inf, -np.inf, 0
         self.drainage = Drainage.find(self._noted, self._steps, self.config.drainage)
         self.margin = 1
         if self.config.radar and self._highest > self._lowest:
             self.margin = margin(grid, self.config.radar, self._highest - self._lowest)
+
+    @property
+    def unknown(self) -> float:
+        """Share of the grid whose elevation is unknown."""
+        return self._gaps / max(self._steps.shape[0] * self._steps.shape[1], 1)
 
     def of(self, window: Window) -> Exclusion:
         """What is ruled out of ``window``; reads it with :attr:`margin` pixels more on each side."""
@@ -63,9 +68,11 @@ class TerrainMask:
         return Exclusion(terrain, (layover | shadow)[inner])
 
     def _noted(self, window: Window) -> NDArray[np.float32]:
-        """Read, and keep the lowest and the highest."""
+        """Read, and keep the lowest and the highest, and how much is unknown."""
         elevation = self._read(window)
-        if np.isfinite(elevation).any():
+        known = np.isfinite(elevation)
+        self._gaps += known.size - int(np.count_nonzero(known))
+        if known.any():
             self._lowest = min(self._lowest, float(np.nanmin(elevation)))
             self._highest = max(self._highest, float(np.nanmax(elevation)))
         return elevation
