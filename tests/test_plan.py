@@ -1,14 +1,17 @@
 """The planner gives nnU-Net's numbers, whatever the budget; the network is the one that was planned."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from undercast.bands import S2_L1C
+from undercast.cli.main import app
 from undercast.datasets import SimulatedChips
 from undercast.datasets.bands import OfBands
 from undercast.errors import ConfigError, InputError
@@ -166,3 +169,24 @@ def test_an_image_is_standardised_over_what_was_seen() -> None:
     # Brightness and contrast of the whole image are gone.
     torch.testing.assert_close(network.normalise["s2"](image * 0.5 + 0.2), scaled, atol=0.02, rtol=0.02)
     assert network.whole_tile
+
+
+def test_the_verb_writes_what_it_prints(tmp_path: Path) -> None:
+    arguments = [
+        "plan",
+        "simulated:clouds:40+3@32",
+        "--bands",
+        "B02,B08",
+        "--set",
+        "base=4",
+        "-o",
+        str(tmp_path / "plan.json"),
+    ]
+    told = CliRunner().invoke(app, arguments)
+    assert told.exit_code == 0, told.output
+    assert "3 chips of 32×32" in told.stdout
+    assert "4, 8, 16, 32 channels" in told.stdout
+    whole = json.loads((tmp_path / "plan.json").read_text())
+    assert list(whole["fingerprint"]["bands"]["s2"]) == ["B02", "B08"]
+    assert json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout) == whole
+    assert "'bases'" in str(CliRunner().invoke(app, ["plan", "simulated:clouds:40+3@32", "--set", "bases=4"]).exception)

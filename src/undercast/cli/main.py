@@ -18,6 +18,7 @@ VERBS = {
     "verify": "verify",
     "models": "models",
     "simulate": "simulate",
+    "plan": "plan",
     "train": "train",
     "evaluate": "evaluate",
     "export": "export",

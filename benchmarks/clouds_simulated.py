@@ -1,0 +1,258 @@
+"""A teacher squeezed into students a few hundred times smaller, on simulated clouds.
+
+Arms: ``teacher`` (one network that planned itself), ``ensemble`` (all of them, mirrored views), ``student`` (labels
+alone), ``student+kd`` (labels and the ensemble's answers, also on chips nobody labelled) and its quantised graph,
+``student+kd+int8``. The labels are the same for all; a member of the ensemble differs from the next in its fold and its
+weights, a student from the next in its weights and what it is shown when. Both students take the same steps of the same
+number of chips. Test chips are of seeds that nothing else sees.
+
+Metrics: ``jaccard`` is the pooled IoU of cloud, as the paper's; ``jaccard_shadow``, ``jaccard_mean`` (over clear, cloud
+and shadow), ``parameters``, ``macs_per_pixel``, ``bytes`` (of the graph, or of the weights where there is none) and
+``ms_per_mpx`` (one thread, chips of 256×256; only ratios within a run count). Writes ``results/clouds-simulated.csv``.
+
+    python benchmarks/clouds_simulated.py --work /tmp/clouds train --seeds 0 1 2 --students unet-8x3 unet-8x4
+    python benchmarks/clouds_simulated.py --work /tmp/clouds score --seeds 0 1 2 --students unet-8x3 unet-8x4
+    python benchmarks/clouds_simulated.py --work /tmp/clouds figure
+"""
+
+import argparse
+import csv
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from record import RESULTS, Result, record
+from undercast.config import override, read_toml, validate
+from undercast.datasets import SimulatedChips
+from undercast.datasets.bands import OfBands
+from undercast.engine.place import Place
+from undercast.evaluate import score
+from undercast.evaluate.scores import iou
+from undercast.export import load_segmenter
+from undercast.model import WEIGHTS, ModelFolder
+from undercast.nets import Segmenter
+from undercast.predict import OpenVinoPredictor, Predictor
+from undercast.recipes import clouds
+
+RECIPE = Path(__file__).parents[1] / "recipes/clouds/simulated.toml"
+TEST = SimulatedChips(9_000_000, 200, 256, "clouds", ("s2",), ("clouds",))
+BENCHMARK = "clouds-simulated"
+
+
+def settings_of(student: str) -> list[str]:
+    """``unet-8x4``, ``unet-8x4c16`` (at most 16 channels) or ``separable-8x4`` as settings of the recipe."""
+    match = re.fullmatch(r"(unet|separable)-(\d+)x(\d+)(?:c(\d+))?", student)
+    if not match:
+        raise SystemExit(f"{student}: write it as unet-8x4, unet-8x4c16 or separable-8x4")
+    body = f"base = {match[2]}, stages = {match[3]}, block = '{'plain' if match[1] == 'unet' else 'separable'}'"
+    return [f"student.network.body={{ {body}{f', max_channels = {match[4]}' if match[4] else ''} }}"]
+
+
+def train(work: Path, name: str, settings: list[str], threads: int) -> Path:
+    """Train what ``settings`` say, or take the folder that is there."""
+    settings = [*settings, f"cache='{work / 'chips'}'"]
+    config = validate(override(_tables(), settings), clouds.Config, str(RECIPE))
+    return clouds.run(config, Place(threads=threads), work / name, resume=(work / name).exists())
+
+
+def _tables() -> dict[str, object]:
+    tables = read_toml(RECIPE)
+    tables.pop("place")
+    return tables
+
+
+def members(work: Path) -> list[Path]:
+    """The trained members of the ensemble, in order."""
+    return sorted((work / "ensemble").glob("teacher-*"))
+
+
+def train_student(work: Path, arm: str, student: str, seed: int, threads: int) -> Path:
+    """A student with or without the ensemble."""
+    settings = [*settings_of(student), f"seed={seed}", "draw=0"]
+    if arm == "student":
+        return train(work, f"{arm}-{student}-{seed}", [*settings, "arm=supervised"], threads)
+    given = ", ".join(f"'{folder}'" for folder in members(work))
+    return train(work, f"{arm}-{student}-{seed}", [*settings, f"teacher.given=[{given}]", "int8=true"], threads)
+
+
+def jaccards(predictor: Predictor, test: OfBands) -> dict[str, float]:
+    """Pooled IoU of the classes."""
+    found = iou(score(predictor, test).confusion.sum(0))
+    return {"jaccard": found[1], "jaccard_shadow": found[2], "jaccard_mean": float(np.mean(found))}
+
+
+def macs_per_pixel(network: Segmenter, size: int = 256) -> float:
+    """Multiplications of all convolutions for one pixel of the image."""
+    total = 0
+
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal total
+        assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        a_place = layer.weight[0].numel() if isinstance(layer, nn.Conv2d) else layer.weight[:, 0].numel()
+        # A transposed convolution of stride 2 uses a quarter of its kernel for each pixel it makes.
+        share = 1 if isinstance(layer, nn.Conv2d) else 1 / (layer.stride[0] * layer.stride[1])
+        total += round(output[0].numel() * a_place * share)
+
+    hooks = [
+        layer.register_forward_hook(count)
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+    ]
+    with torch.no_grad():
+        network({role: torch.zeros(1, len(m.bands), size, size) for role, m in network.modalities.items()})
+    for hook in hooks:
+        hook.remove()
+    return total / size**2
+
+
+def speeds(asked: Mapping[str, Callable[[], object]], pixels: int, rounds: int = 15) -> dict[str, float]:
+    """Milliseconds a megapixel of each, on one thread: processor time, the best of ``rounds`` taken in turn."""
+    best = dict.fromkeys(asked, np.inf)
+    for _ in range(rounds):
+        for name, ask in asked.items():
+            start = time.process_time()
+            ask()
+            best[name] = min(best[name], time.process_time() - start)
+    return {name: 1e3 * seconds / (pixels / 1e6) for name, seconds in best.items()}
+
+
+def score_all(work: Path, students: list[str], seeds: list[int]) -> None:
+    """Score every folder that is there, and time one of each kind in one run."""
+    test = OfBands(replace(TEST, cache=work / "chips"), {"s2": ("B02", "B03", "B04", "B08")})
+    torch.set_num_threads(1)
+    image = {"s2": np.ascontiguousarray(test[0].images["s2"][None])}
+    timed: dict[str, Callable[[], object]] = {}
+    what: dict[tuple[str, str], dict[str, float]] = {}
+    folders = members(work)
+    planned = "nnunet"
+    with torch.autocast("cpu", torch.bfloat16):
+        for seed, folder in enumerate(folders):
+            rows = jaccards(clouds.open_ensemble([folder], views=1), test)
+            _record("teacher", planned, rows, seed)
+        if folders:
+            network = load_segmenter(ModelFolder.open(folders[0]))
+            size = float(sum(p.numel() for p in network.parameters()))
+            bytes_ = float((folders[0] / WEIGHTS).stat().st_size)
+            macs = macs_per_pixel(network)
+            what["teacher", planned] = {"parameters": size, "bytes": bytes_, "macs_per_pixel": macs}
+            views = 2
+            what["ensemble", planned] = {
+                "parameters": size * len(folders), "bytes": bytes_ * len(folders),
+                "macs_per_pixel": macs * len(folders) * views,
+            }  # fmt: skip
+            _record("ensemble", planned, jaccards(clouds.open_ensemble(folders, views=views), test), 0)
+            single = clouds.open_ensemble(folders[:1], views=1)
+            timed["teacher", planned] = lambda: single.predict(image)  # type: ignore[index]
+    for student in students:
+        for arm in ("student", "student+kd"):
+            for seed in seeds:
+                folder = work / f"{arm}-{student}-{seed}" / "student"
+                if not (folder / "signature.json").is_file():
+                    continue
+                model = ModelFolder.open(folder)
+                precisions = ["fp32", "int8"] if arm == "student+kd" else ["fp32"]
+                for precision in precisions:
+                    predictor = OpenVinoPredictor(model, precision, threads=1)
+                    name = arm if precision == "fp32" else f"{arm}+int8"
+                    _record(name, student, jaccards(predictor, test), seed)
+                    network = load_segmenter(model)
+                    what[name, student] = {
+                        "parameters": float(sum(p.numel() for p in network.parameters())),
+                        "bytes": float(model.graph(precision).stat().st_size),
+                        "macs_per_pixel": macs_per_pixel(network),
+                    }
+                    timed.setdefault((name, student), lambda p=predictor: p.predict(image))  # type: ignore[misc, call-overload]
+    with torch.autocast("cpu", torch.bfloat16):
+        taken = speeds(timed, image["s2"].shape[2] * image["s2"].shape[3])
+    for key, values in what.items():
+        more = {"ms_per_mpx": taken[key]} if key in taken else {}  # type: ignore[index]
+        _record(*key, values | more, "")
+
+
+def _record(arm: str, setting: str, values: Mapping[str, float], seed: int | str) -> None:
+    print(arm, setting, seed, {name: round(value, 4) for name, value in values.items()}, flush=True)
+    record(BENCHMARK, [Result(arm, setting, name, value, seed, "test") for name, value in values.items()])
+
+
+def figure(path: Path) -> None:
+    """Jaccard against parameters, every seed a dot, from the results file."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    with (RESULTS / f"{BENCHMARK}.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+
+    def of(arm: str, metric: str) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        for row in rows:
+            if row["arm"] == arm and row["metric"] == metric:
+                found.setdefault(row["setting"], []).append(float(row["value"]))
+        return found
+
+    looks = {
+        "student": ("o", "#8a8f98", "student, labels alone"),
+        "student+kd": ("o", "#1f6fd6", "student, taught by the ensemble"),
+        "student+kd+int8": ("x", "#1f6fd6", "the same in int8"),
+        "teacher": ("s", "#b3261e", "teacher"),
+        "ensemble": ("D", "#b3261e", "ensemble, mirrored views"),
+    }
+    drawing, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
+    for arm, (marker, color, label) in looks.items():
+        sizes, scores = of(arm, "parameters"), of(arm, "jaccard")
+        points = sorted((sizes[name][0], values) for name, values in scores.items() if name in sizes)
+        if not points:
+            continue
+        axes.plot(
+            [size for size, values in points for _ in values],
+            [value for _, values in points for value in values],
+            marker, color=color, label=label, fillstyle="none", markersize=6,
+        )  # fmt: skip
+        if arm.startswith("student") and "int8" not in arm:
+            axes.plot([size for size, _ in points], [np.mean(values) for _, values in points], color=color, lw=1)
+    axes.set_xscale("log")
+    axes.set_xlabel("parameters")
+    axes.set_ylabel("Jaccard of cloud, 200 held-out scenes")
+    axes.legend(frameon=False, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawing.savefig(path, dpi=160)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["ensemble", "train", "score", "figure"])
+    parser.add_argument("--work", type=Path, required=True, help="folder for models, answers and the cache of chips")
+    parser.add_argument("--students", nargs="+", default=["unet-8x3", "unet-8x4"])
+    parser.add_argument("--arms", nargs="+", default=["student", "student+kd"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--members", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    if chosen.what in ("ensemble", "train"):
+        train(
+            chosen.work,
+            "ensemble",
+            ["arm=ensemble", "seed=0", "draw=0", f"teacher.members={chosen.members}"],
+            chosen.threads,
+        )
+    if chosen.what == "train":
+        for student in chosen.students:
+            for seed in chosen.seeds:
+                for arm in chosen.arms:
+                    train_student(chosen.work, arm, student, seed, chosen.threads)
+    if chosen.what == "score":
+        score_all(chosen.work, chosen.students, chosen.seeds)
+    if chosen.what == "figure":
+        figure(Path(__file__).parent / "figures/clouds-simulated.png")
+
+
+if __name__ == "__main__":
+    main()
