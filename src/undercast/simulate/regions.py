@@ -31,20 +31,24 @@ class Region:
     density: Span
     size: Span
     aspect: Span
+    scars: tuple[Ground, ...]
+    debris: tuple[Ground, ...]
 
 
 REGIONS: dict[str, Region] = {
     "hills": Region(
         slope=(0.22, 0.40),
         wavelength=(40, 120),
-        farmed=(0.0, 0.5),
+        farmed=(0.0, 0.25),
         natural=(0.01, 0.02, 0.4, 0.6, 6.0, 0.001),
         incidence=(36, 44),
         looks=(4.6, 5.4),
         moisture=(-0.5, 2.0),
-        density=(4.0, 30.0),
+        density=(8.0, 50.0),
         size=(1.5, 3.5),
         aspect=(2.0, 4.0),
+        scars=(Ground.SOIL, Ground.SAND),
+        debris=(Ground.SOIL, Ground.PLOUGHED),
     ),
     "ranges": Region(
         slope=(0.35, 0.65),
@@ -54,14 +58,16 @@ REGIONS: dict[str, Region] = {
         incidence=(30, 37),
         looks=(5.4, 7.0),
         moisture=(-2.0, 0.5),
-        density=(1.5, 12.0),
+        density=(3.0, 20.0),
         size=(3.0, 8.0),
         aspect=(2.5, 6.0),
+        scars=(Ground.SOIL, Ground.ROCK),
+        debris=(Ground.ROCK, Ground.PLOUGHED),
     ),
 }
 
-SCARS = (Ground.SOIL, Ground.ROCK, Ground.SAND)
-DEBRIS = (Ground.PLOUGHED, Ground.ROCK, Ground.SOIL)
+DAYS = 0.5
+"""How much else changes between the passes, relative to passes of any two dates: they are days apart."""
 
 
 def in_region(rng: np.random.Generator, scene: SceneParameters, name: str) -> SceneParameters:
@@ -94,11 +100,11 @@ def in_region(rng: np.random.Generator, scene: SceneParameters, name: str) -> Sc
             ),
             "water": scene.water.model_copy(
                 # Rain that moves slopes fills streams too: water that was not there before, and no slide.
-                update={"flood": float(rng.uniform(0, 0.04)) if rng.random() < 0.4 else 0.0, "reservoir": 0.0}
+                update={"flood": float(rng.uniform(0, 0.03)) if rng.random() < 0.3 else 0.0, "reservoir": 0.0}
             ),
             "radar": _seen(scene.radar, seen, wet),
-            # The pass before looked the same way, on another and mostly drier day.
-            "radar_pre": _seen(scene.radar_pre, seen, wet + float(rng.normal(-0.7, 0.8))),
+            # The pass before looked the same way, on a day not long before and mostly drier.
+            "radar_pre": _seen(_sooner(scene), seen, wet + DAYS * float(rng.normal(-0.7, 0.8))),
             "slides": _slides(rng, region),
         }
     )
@@ -114,6 +120,13 @@ def _log(rng: np.random.Generator, span: Span) -> float:
 
 def _seen(radar: Radar, seen: Mapping[str, object], moisture: float) -> Radar:
     return radar.model_copy(update={**seen, "moisture": moisture})
+
+
+def _sooner(scene: SceneParameters) -> Radar:
+    """The pass before, its ground nearer to that after."""
+    pairs = zip(scene.radar.class_shift, scene.radar_pre.class_shift, strict=True)
+    shifts = tuple((vv + DAYS * (vv_pre - vv), vh + DAYS * (vh_pre - vh)) for (vv, vh), (vv_pre, vh_pre) in pairs)
+    return scene.radar_pre.model_copy(update={"class_shift": shifts})
 
 
 def _relief(rng: np.random.Generator, region: Region, relief: Relief) -> Relief:
@@ -137,8 +150,8 @@ def _slides(rng: np.random.Generator, region: Region) -> Slides:
         size=_log(rng, region.size),
         aspect=_log(rng, region.aspect),
         cluster=float(rng.uniform(0, 1.2)),
-        scar=int(rng.choice(SCARS)),
-        debris=int(rng.choice(DEBRIS)),
-        cleared=float(rng.uniform(0, 0.1)) if rng.random() < 0.4 else 0.0,
+        scar=int(rng.choice(region.scars)),
+        debris=int(rng.choice(region.debris)),
+        cleared=float(rng.uniform(0, 0.05)) if rng.random() < 0.3 else 0.0,
         cleared_before=float(rng.uniform(0, 0.15)),
     )
