@@ -41,6 +41,10 @@ class CubeTruth:
     slope: NDArray[np.float32]
     coherence: dict[str, NDArray[np.float32]]
 
+    def both(self, number: int) -> NDArray[np.float32]:
+        """Power ``[2, h, w]`` of a pass."""
+        return np.stack([self.power["vv"][number], self.power["vh"][number]])
+
     def mean_power(self, band: str, days: tuple[str, ...]) -> NDArray[np.float32]:
         return np.mean([self.power[band][self.days.index(day)] for day in days], axis=0)
 
