@@ -20,6 +20,7 @@ from undercast.product.record import crs_name, describe_inputs, versions, write_
 from undercast.product.stac import write_item
 from undercast.product.summary import percent, square_km, summarise
 from undercast.product.write import CLASSES, QUICKLOOK, RECORD, SUMMARY
+from undercast.raster.exclusion import TerrainMask
 from undercast.raster.windows import Window
 from undercast.signature import Signature
 from undercast.task import FLOOD, LANDSLIDE
@@ -109,7 +110,7 @@ def _inputs(signature: Signature, seen: NDArray[np.int64]) -> dict[str, Any]:
 def _cautions(job: Job, body: dict[str, Any]) -> list[str]:
     """What a reader of the numbers should know before resting on them."""
     found = []
-    if job.relief and job.relief.unknown:
+    if isinstance(job.relief, TerrainMask) and job.relief.unknown:
         found.append(
             f"dem: the elevation is unknown on {percent(job.relief.unknown)} of the scene; nothing is excluded there"
         )

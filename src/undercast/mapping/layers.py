@@ -26,8 +26,8 @@ from undercast.product.write import CLASSES, INPUTS, LIKELIHOOD, RESTORED
 class Layers:
     """Layers and polygons, not yet finished, and what was counted.
 
-    ``inputs`` is there where a model can do without some of its images, ``restored`` where it restores one that the scene has;
-    ``seen`` ``[256]`` are pixels by what ``inputs`` says of them.
+    ``inputs`` is there where a model can do without some of its images, ``restored`` where it restores one that the
+    scene has; ``seen`` ``[256]`` are pixels by what ``inputs`` says of them.
     """
 
     classes: LayerWriter
