@@ -5,12 +5,15 @@ only Sentinel-1 learns from the same labels and from the teacher's answers on ma
 cross-entropy weighted in an inner and an outer band at the water's edge; invalid and cloudy pixels are ignored; at
 inference only the student runs.
 
+Arms are settings: ``supervised`` on ``labels`` made by hand, weak (a threshold on the optical image, improved by how
+often water is there where ``weak.occurrence`` says so) or both; ``teacher``; ``distilled``; ``self_distilled``, whose
+teacher sees no more than the student.
+
 Ours, because the paper's body leaves it open or we chose otherwise: the networks (U-Nets), the weights and the width of
 the edge bands, the teacher's input (images of both sensors stacked), soft answers compared by the divergence at
 temperature 1, the weight of that term, half of each batch unlabelled, augmentation, that the teacher sees the
 student's crop before its radiometry was jittered, optimiser and schedule, the mean of the weights, and calibration on
-validation chips. Students of all arms take the same number of steps of the same number of chips, with the same hand
-labels; without a teacher all chips of a step are hand-labelled.
+validation chips. Students of all arms take the same steps of as many chips; without a teacher all of them are labelled.
 """
 
 from collections.abc import Sequence
@@ -43,9 +46,7 @@ from undercast.recipes.teaching import DistillationConfig, teaching
 Arm = Literal["supervised", "distilled", "self_distilled", "teacher"]
 
 DISTILLED = ("distilled", "self_distilled")
-
-ANOTHER = 1_000_003
-"""Added to the seed for each further network of a teacher."""
+ANOTHER = 1_000_003  # added to the seed for each further network of a teacher
 
 
 class LearnerConfig(Settings):
