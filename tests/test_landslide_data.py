@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from landslide_layouts import CubeSpec, write_cube, write_landslide4sense, write_pictures
 from undercast.datasets import L4sRgb, Landslide4Sense, LandslideCubes, open_dataset
 from undercast.datasets.balance import deal, draw_balanced
+from undercast.datasets.choose import ChipChoice
 from undercast.datasets.cube import Cube
 from undercast.datasets.landslide_cubes import CubeConfig
 from undercast.datasets.split import check_disjoint, select
@@ -126,6 +127,13 @@ def test_splits_divide_no_place_and_are_balanced(tmp_path):
                 check_disjoint(part, rest, by=("place",))
     again = LandslideCubes(tmp_path, ("s1_post",), SMALL)
     assert list(again.index) == list(source.index)
+
+
+def test_a_recipe_reads_only_the_roles_it_takes(tmp_path):
+    write_cube(tmp_path / "hokkaido_japan.zarr", CubeSpec(rows=1024, cols=512, landslides=12))
+    chosen = ChipChoice(source=str(tmp_path), split="pretrain").open(("s1_pre", "s1_post"), ("landslide",))
+    assert set(chosen.modalities) == set(chosen[0].images) == {"s1_pre", "s1_post"}
+    assert {info.split for info in chosen.index} == {"pretrain"}
 
 
 def test_no_chip_over_the_sea_is_drawn_as_free_of_landslides(tmp_path):

@@ -9,10 +9,13 @@ import onnx
 import pyogrio
 import pytest
 import rasterio
+import typer
 from onnx import TensorProto, helper, numpy_helper
+from typer.testing import CliRunner
 
 from conftest import UTM, backscatter, read_json
 from undercast.bands import S1
+from undercast.cli.show import show
 from undercast.mapping import MapConfig, headline, map_scene
 from undercast.model import ModelFolder, write_signature
 from undercast.predict import MapperConfig
@@ -134,6 +137,15 @@ def test_without_a_measured_spread_there_is_a_list_and_no_interval(tmp_path, inp
     summary = map_scene(inputs, model, tmp_path / "out", config=CONFIG)
     assert summary["priority"]["interval"] is None
     assert verify_product(tmp_path / "out").sound
+
+
+def test_show_names_the_first_cells(product):
+    app = typer.Typer()
+    app.command()(show)
+    told = CliRunner().invoke(app, [str(product)]).output
+    assert "34 cells of 500 m" in " ".join(told.split())
+    first = read_json(product / "summary.json")["priority"]["first"][0]
+    assert f"1. {first['latitude']:.4f}, {first['longitude']:.4f}" in told
 
 
 def test_a_map_of_floods_has_none(tmp_path, tiny_model, write_scene):

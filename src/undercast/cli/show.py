@@ -86,6 +86,13 @@ def _parts(summary: dict[str, Any]) -> list[str]:
         lines.append(f"polygons: {each}; {left} below {square_km(polygons['minimum_area_m2'])} left out")
     if areas := summary.get("areas"):
         lines.append(f"areas.csv: {areas['units']} units of {areas['file']}")
+    if priority := summary.get("priority"):
+        lines.append(f"priority.csv: {priority['cells']} cells of {priority['cell_m']:g} m, most landslide area first")
+        for cell in priority["first"][:5]:
+            bounds = [square_km(cell[key]) for key in ("low_m2", "high_m2") if cell[key] is not None]
+            within = f" ({' to '.join(bounds)})" if bounds else ""
+            place = f"{cell['latitude']:.4f}, {cell['longitude']:.4f}"
+            lines.append(f"  {cell['rank']}. {place}: {square_km(cell['expected_m2'])} expected{within}")
     if domain := summary.get("domain"):
         why = f" ({domain['why']})" if "why" in domain else ""
         lines.append(f"training domain: {domain['verdict']}{why}")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from undercast.chip import ChipSource
 from undercast.config import Settings
-from undercast.datasets import SimulatedChips, open_dataset
+from undercast.datasets import LandslideCubes, SimulatedChips, open_dataset
 from undercast.datasets.split import balanced, labelled, select, without
 
 
@@ -35,6 +35,8 @@ class ChipChoice(Settings):
         source = open_dataset(self.source)
         if isinstance(source, SimulatedChips):
             source = dataclasses.replace(source, roles=tuple(roles), targets=tuple(targets), cache=cache)
+        elif isinstance(source, LandslideCubes):
+            source = source.only(roles)
         if self.split:
             source = select(source, split=self.split)
         if self.events:

@@ -77,8 +77,8 @@ class LandslideCubes:
     """
 
     def __init__(self, root: str | Path, roles: Sequence[str] | None = None, config: CubeConfig | None = None) -> None:
-        self.config = config or CubeConfig()
-        self.cubes = {_event(path): Cube(path, TRUTH) for path in cubes_at(Path(root))}
+        self.root, self.config = Path(root), config or CubeConfig()
+        self.cubes = {_event(path): Cube(path, TRUTH) for path in cubes_at(self.root)}
         if not self.cubes:
             raise InputError(f"{root}: holds no zarr cube with the variable {TRUTH}; unpack the .zip files first")
         common = [role for role in MODALITIES if all(NEEDS[role] in cube for cube in self.cubes.values())]
@@ -90,6 +90,10 @@ class LandslideCubes:
         self._has_relief = {event: "dem" in cube for event, cube in self.cubes.items()}
         self._pairs = {event: cube.pairs(*EVENTS[event]) for event, cube in self.cubes.items()}
         self._passes = {event: cube.passes(*EVENTS[event], count, orbit) for event, cube in self.cubes.items()}
+
+    def only(self, roles: Sequence[str]) -> "LandslideCubes":
+        """The same chips with ``roles`` alone, so that nothing else is read. Raises InputError where one is missing."""
+        return LandslideCubes(self.root, roles, self.config)
 
     @property
     def task(self) -> Task:
