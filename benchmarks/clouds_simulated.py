@@ -39,6 +39,7 @@ from undercast.model import WEIGHTS, ModelFolder
 from undercast.nets import Segmenter
 from undercast.predict import OpenVinoPredictor, Predictor
 from undercast.recipes import clouds
+from undercast.recipes.ensemble import open_ensemble
 
 RECIPE = Path(__file__).parents[1] / "recipes/clouds/simulated.toml"
 TEST = SimulatedChips(9_000_000, 200, 256, "clouds", ("s2",), ("clouds",))
@@ -133,7 +134,7 @@ def score_all(work: Path, students: list[str], seeds: list[int]) -> None:
     planned = "nnunet"
     with torch.autocast("cpu", torch.bfloat16):
         for seed, folder in enumerate(folders):
-            rows = jaccards(clouds.open_ensemble([folder], views=1), test)
+            rows = jaccards(open_ensemble([folder], views=1), test)
             _record("teacher", planned, rows, seed)
         if folders:
             network = load_segmenter(ModelFolder.open(folders[0]))
@@ -146,8 +147,8 @@ def score_all(work: Path, students: list[str], seeds: list[int]) -> None:
                 "parameters": size * len(folders), "bytes": bytes_ * len(folders),
                 "macs_per_pixel": macs * len(folders) * views,
             }  # fmt: skip
-            _record("ensemble", planned, jaccards(clouds.open_ensemble(folders, views=views), test), 0)
-            single = clouds.open_ensemble(folders[:1], views=1)
+            _record("ensemble", planned, jaccards(open_ensemble(folders, views=views), test), 0)
+            single = open_ensemble(folders[:1], views=1)
             timed["teacher", planned] = lambda: single.predict(image)  # type: ignore[index]
     for student in students:
         for arm in ("student", "student+kd"):

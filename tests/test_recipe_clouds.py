@@ -21,7 +21,8 @@ from undercast.model import ModelFolder
 from undercast.nets import NNUNetConfig
 from undercast.predict import OpenVinoPredictor, answer
 from undercast.predict.windows import Windows
-from undercast.recipes.clouds import Config, open_ensemble, run
+from undercast.recipes.clouds import Config, run
+from undercast.recipes.ensemble import open_ensemble
 
 RECIPES = Path(__file__).parents[1] / "recipes" / "clouds"
 PLACE = Place(accelerator="cpu", precision="32-true", threads=1, allocator=False)
@@ -70,6 +71,19 @@ def test_the_student_answers_and_says_what_it_learned_from(distilled: Path) -> N
     assert load(distilled / "student" / "config.toml", Config) == smoke()
     steps = [record for record in read_journal(distilled / "student" / "journal.jsonl") if record["event"] == "step"]
     assert {"cross_entropy", "dice", "teacher"} <= steps[-1].keys()
+
+
+def test_labelled_chips_of_another_instrument_are_the_students_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    image, mask = rng.random((64, 64, 6)).astype(np.float32), rng.choice([0, 3, 4], (64, 64, 1)).astype(np.uint8)
+    (tmp_path / "real").mkdir()
+    np.savez(tmp_path / "real" / "sentinel2.npz", img=image, msk=mask)
+    tables = override(read_toml(RECIPES / "smoke.toml"), ["arm=supervised", "student.fit.steps=2"])
+    tables.pop("place")
+    tables["also"] = [{"source": str(tmp_path / "real"), "repeat": 2}]
+    model = ModelFolder.open(run(validate(tables, Config, "smoke.toml"), PLACE, tmp_path / "out"))
+    assert model.signature.inputs["s2"].instrument == "Sentinel-2 L1C"
+    assert any("each 2 times as often" in seen for seen in model.signature.training_data)
 
 
 def test_answers_are_kept_once_and_are_the_ensembles(distilled: Path) -> None:
@@ -127,7 +141,7 @@ def test_every_shipped_configuration_loads_and_round_trips(path: Path, tmp_path:
     ("assignment", "error", "message"),
     [
         ("validation.source=simulated:clouds:3+2@64", InputError, "in training and in test"),
-        ("teacher.members=3", ConfigError, "cannot have 3 members"),
+        ("teacher.members=[0, 2]", ConfigError, "not all of folds"),
         ("teacher.folds=9", InputError, "cannot be cut into 9 folds"),
         ("bands=['B02', 'B42']", InputError, "B42"),
         ("squeeze.weight=0", ConfigError, "nothing of the teacher"),

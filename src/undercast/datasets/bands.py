@@ -13,12 +13,15 @@ from undercast.task import Task
 class OfBands:
     """The chips of ``source``, the images of the roles in ``bands`` with those bands only, in that order.
 
+    ``instrument`` stands for the one that took them, where another's bands of the same names shall do as well.
+
     Raises:
         InputError: the source has no such role or band, once the modalities or a chip is asked for.
     """
 
     source: ChipSource
     bands: Mapping[str, tuple[str, ...]]
+    instrument: str = ""
 
     @property
     def task(self) -> Task:
@@ -29,9 +32,12 @@ class OfBands:
     def modalities(self) -> Mapping[str, Modality]:
         """The modalities of the source, with the bands that are left."""
         return {
-            role: modality.select(self.bands[role]) if role in self.bands else modality
+            role: self._taken(modality.select(self.bands[role])) if role in self.bands else modality
             for role, modality in self.source.modalities.items()
         }
+
+    def _taken(self, modality: Modality) -> Modality:
+        return modality.model_copy(update={"instrument": self.instrument}) if self.instrument else modality
 
     @property
     def index(self) -> Sequence[ChipInfo]:

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from undercast.config import Settings
 
+MAPPABLE = 5
+"""Stages beyond which a network is for teaching only."""
+
 SLOPE = 0.01
 """Of the LeakyReLU below zero."""
 
@@ -54,7 +57,8 @@ class NNUNet(nn.Module):
     def __init__(self, config: NNUNetConfig, in_channels: int, classes: int) -> None:
         super().__init__()
         self.stride = config.stride
-        self.whole_tile = config.norm == "instance"
+        # Six stages reach some three hundred pixels to every side, more than a tile one would map by.
+        self.whole_tile = config.norm == "instance" or config.stages > MAPPABLE
         channels = config.channels
         self.encoder = nn.ModuleList(
             _stage(config, before, after, stride=1 if number == 0 else 2)

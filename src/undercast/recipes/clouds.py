@@ -11,9 +11,7 @@ BatchNorm and ReLU, ships as one graph and is quantised. The student without a t
 number of chips with the same labels.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -27,22 +25,21 @@ from undercast.datasets.answered import ANSWER, Answered
 from undercast.datasets.augment import CLEAN, Augmentation
 from undercast.datasets.bands import OfBands
 from undercast.datasets.choose import ChipChoice
+from undercast.datasets.join import Joined
 from undercast.datasets.split import check_disjoint, folds
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig
 from undercast.engine.objective import DeeplySupervised, Squeezed, Supervised
 from undercast.engine.place import Place
-from undercast.engine.predictor import TorchPredictor
 from undercast.export import load_segmenter
 from undercast.losses.segmentation import SegmentationLossConfig
 from undercast.losses.squeeze import SqueezeConfig
-from undercast.model import WEIGHTS, ModelFolder
+from undercast.model import ModelFolder
 from undercast.nets import NNUNetConfig, Segmenter, SegmenterConfig
 from undercast.nets.plan import Plan as NetworkPlan
 from undercast.nets.plan import PlannerConfig, fingerprint, make_plan
-from undercast.predict import Predictor
-from undercast.predict.committee import Committee, Views
-from undercast.predict.windows import Windows
+from undercast.predict.committee import Views
+from undercast.recipes.ensemble import answered_by
 from undercast.recipes.stage import Plan, Stages
 
 Arm = Literal["ensemble", "supervised", "distilled"]
@@ -63,7 +60,9 @@ class TeacherConfig(LearnerConfig):
 
     planner: PlannerConfig | None = Field(default=None, description="plan from the fingerprint of the labelled chips")
     folds: int = Field(default=5, ge=2, description="cut of the labelled chips, between places")
-    members: int = Field(default=5, ge=1, description="of the folds, how many are trained")
+    members: tuple[int, ...] = Field(
+        default=(0, 1, 2, 3, 4), min_length=1, description="folds that are left out, each by a member of its own"
+    )
     views: Views = Field(default=4, description="mirrored views of an answer")
     tile: int = Field(default=0, ge=0, description="rows and columns of blended windows of an answer; 0: whole chips")
     given: tuple[Path, ...] = Field(default=(), description="model folders of trained members; else they are trained")
@@ -81,6 +80,7 @@ class Config(Settings):
     role: str = Field(default="s2", description="the image")
     bands: tuple[str, ...] = Field(default=("B02", "B03", "B04", "B08"), description="of it; empty: all there are")
     labelled: ChipChoice
+    also: tuple[ChipChoice, ...] = Field(default=(), description="further labelled chips, for the student alone")
     unlabelled: ChipChoice | None = Field(default=None, description="chips the teacher alone answers")
     validation: ChipChoice = Field(description="labelled chips to calibrate on; nothing is trained on them")
     apart: tuple[Literal["event", "place"], ...] = Field(
@@ -97,13 +97,15 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
-        if self.teacher.members > self.teacher.folds:
-            raise ValueError(f"{self.teacher.folds} folds cannot have {self.teacher.members} members")
+        if max(self.teacher.members) >= self.teacher.folds or min(self.teacher.members) < 0:
+            raise ValueError(
+                f"teacher.members {self.teacher.members} are not all of folds 0 to {self.teacher.folds - 1}"
+            )
         return self
 
 
 def run(config: Config, place: Place, out: Path, *, resume: bool = False) -> Path:
-    """Train as ``config`` says; the model folder ``out/student``, or ``out/teacher-0`` of the arm ``ensemble``.
+    """Train as ``config`` says; the model folder ``out/student``, or a member's of the arm ``ensemble``.
 
     Raises:
         UndercastError: chips, settings or a given model do not fit, or ``out`` holds a run and ``resume`` is not set.
@@ -122,9 +124,7 @@ def run(config: Config, place: Place, out: Path, *, resume: bool = False) -> Pat
         resume=resume,
     )
     if config.arm == "supervised":
-        return stages.complete(
-            "student", config.student.fit, lambda: _on_labels(config, config.student, chips.labelled)
-        )
+        return stages.complete("student", config.student.fit, lambda: _on_labels(config, config.student, chips.student))
     members = config.teacher.given or _members(config, chips, stages, out)
     if config.arm == "ensemble":
         return members[0]
@@ -141,6 +141,8 @@ def run(config: Config, place: Place, out: Path, *, resume: bool = False) -> Pat
 @dataclass(frozen=True)
 class _Chips:
     labelled: ChipSource
+    student: ChipSource
+    """The labelled chips, and what the student alone learns from."""
     unlabelled: ChipSource | None
     validation: ChipSource
 
@@ -148,14 +150,20 @@ class _Chips:
     def open(cls, config: Config) -> "_Chips":
         def opened(choice: ChipChoice) -> ChipSource:
             source = choice.open((config.role,), (config.target,), seed=_draw(config), cache=config.cache)
-            return OfBands(source, {config.role: config.bands}) if config.bands else source
+            return OfBands(source, {config.role: config.bands}, instrument) if config.bands else source
 
-        labelled, validation = opened(config.labelled), opened(config.validation)
+        instrument = ""
+        labelled = opened(config.labelled)
+        # Whatever took the others: the network is told of bands, and is the better for other instruments' ones.
+        instrument = labelled.modalities[config.role].instrument
+        validation = opened(config.validation)
+        also = [part for choice in config.also for part in [opened(choice)] * choice.repeat]
+        student = Joined((labelled, *also), (config.role,)) if also else labelled
         others = opened(config.unlabelled) if config.unlabelled and config.arm == "distilled" else None
-        for source in (labelled, others):
+        for source in (student, others):
             if source is not None:
                 check_disjoint(source, validation, by=config.apart)
-        return cls(labelled, others, validation)
+        return cls(labelled, student, others, validation)
 
 
 def _members(config: Config, chips: _Chips, stages: Stages, out: Path) -> tuple[Path, ...]:
@@ -170,7 +178,7 @@ def _members(config: Config, chips: _Chips, stages: Stages, out: Path) -> tuple[
             teacher.fit,
             lambda number=number: _on_labels(config, teacher, cut[number][0], number),  # type: ignore[misc]
         )
-        for number in range(teacher.members)
+        for number in teacher.members
     )
 
 
@@ -212,8 +220,8 @@ def _on_labels(config: Config, learner: LearnerConfig, labelled: ChipSource, mem
         transform=learner.augment.for_chips(labelled.modalities, vary=network.roles),
         cache_gib=learner.fit.cache_gib,
     )
-    seen = (f"labels '{config.target}' of {config.labelled}",)
-    return Plan(network, objective, {"labelled": feed}, [labelled], seen, "Clouds, learned from labels alone.")
+    about = "Clouds, learned from labels alone."
+    return Plan(network, objective, {"labelled": feed}, [labelled], _told(config, labelled), about)
 
 
 def _on_answers(
@@ -221,8 +229,12 @@ def _on_answers(
 ) -> Plan:
     """Labels, and the kept answers of the teachers on the same chips and on those without labels."""
     network = _network(config, learner, chips.labelled)
-    ask = _teacher(config, teachers, place, out)
-    labelled, more = ask(chips.labelled), ask(chips.unlabelled) if chips.unlabelled else None
+    kept, how = (config.cache or out) / "answers", config.teacher
+
+    def ask(source: ChipSource) -> Answered:
+        return answered_by(teachers, source, (config.role,), kept, place, views=how.views, tile=how.tile)
+
+    labelled, more = ask(chips.student), ask(chips.unlabelled) if chips.unlabelled else None
     objective = Squeezed(
         network,
         config.loss.terms,
@@ -250,45 +262,16 @@ def _on_answers(
         if source is not None
     }
     about = f"Clouds, learned from labels and from an ensemble of {len(teachers)}."
-    seen = [f"labels '{config.target}' of {config.labelled}"]
-    seen += [f"{len(more)} chips without labels, answered by the ensemble: {config.unlabelled}"] if more else []
-    training = [source for source in (chips.labelled, chips.unlabelled) if source is not None]
-    return Plan(network, objective, feeds, training, tuple(seen), about)
+    seen = _told(config, chips.student)
+    seen += (f"{len(more)} chips without labels, answered by the ensemble: {config.unlabelled}",) if more else ()
+    training = [source for source in (chips.student, chips.unlabelled) if source is not None]
+    return Plan(network, objective, feeds, training, seen, about)
 
 
-def _teacher(config: Config, folders: tuple[Path, ...], place: Place, out: Path) -> Callable[[ChipSource], Answered]:
-    """Who asks the ensemble of ``folders`` about the chips of a source, and keeps what it says."""
-    how, fabric = config.teacher, place.launch()
-    kept = (config.cache or out) / "answers"
-    digest = hashlib.sha256(f"{how.views} {how.tile} {place.precision}".encode())
-    for folder in folders:
-        digest.update(hashlib.sha256((folder / WEIGHTS).read_bytes()).digest())
-    ensemble = open_ensemble(folders, views=how.views, tile=how.tile, device=fabric.device)
-
-    def ask(source: ChipSource) -> Answered:
-        chips = Answered(source, ensemble, (config.role,), kept, digest.hexdigest())
-        # All now: the threads that feed a training know nothing of this one's precision.
-        with fabric.autocast():
-            for number in range(len(chips)):
-                chips[number]
-        return chips
-
-    return ask
-
-
-def open_ensemble(
-    folders: Sequence[Path], *, views: Views = 4, tile: int = 0, device: "torch.device | str" = "cpu"
-) -> Predictor:
-    """The mean of the networks in ``folders`` over mirrored ``views``, and over windows of ``tile`` where it is not 0.
-
-    Probabilities are as learned, before any calibration.
-    """
-    models = [ModelFolder.open(folder) for folder in folders]
-    members: list[Predictor] = [
-        TorchPredictor(load_segmenter(model).to(device), model.signature.model_copy(update={"temperature": 1.0}))
-        for model in models
-    ]
-    return Committee([Windows(member, tile) for member in members] if tile else members, views)
+def _told(config: Config, chips: ChipSource) -> tuple[str, ...]:
+    """What the card says of the labels."""
+    choices = [config.labelled, *(config.also if isinstance(chips, Joined) else ())]
+    return tuple(f"labels '{config.target}' of {choice}" for choice in choices)
 
 
 def _draw(config: Config) -> int:
