@@ -159,6 +159,8 @@ def test_measured_rates_are_stated(tmp_path, tiny_clouds, strip):
     write_strip(tmp_path / "strip.tif", strip)
     result = CliRunner().invoke(app, ["stream", str(tmp_path / "strip.tif"), "-m", str(tmp_path / "m")])
     assert "accuracy 95.0%, 1.1% of the frames worth sending dropped" in result.stderr
+    arguments = ["stream", str(tmp_path / "strip.tif"), "-m", str(tmp_path / "m"), "--drop-above", "0.8"]
+    assert "was not measured" in CliRunner().invoke(app, arguments).stderr
 
 
 def test_raw_lines_on_stdin_are_the_same_strip(tmp_path, tiny_clouds, strip):

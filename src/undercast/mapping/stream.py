@@ -19,6 +19,8 @@ from undercast.predict import AnsweredLines, Predictor, Strip, StripConfig
 from undercast.product.codes import encode, overrule
 from undercast.task import NODATA
 
+CLOUDY = 0.7
+"""Share of cloud above which a frame is not worth sending; the scores below are of this threshold."""
 ACCURACY, FALSE_POSITIVES = "downlink accuracy", "downlink false positives"
 """Scores of a signature: share of frames decided right, and share of the frames worth sending that were dropped."""
 
@@ -27,7 +29,7 @@ class StreamConfig(Settings):
     """How a strip becomes frames, and when a frame is dropped."""
 
     frame: int = Field(default=256, ge=1, description="lines of a frame")
-    drop_above: float = Field(default=0.7, ge=0, le=1, description="a frame with more cloud is dropped, share")
+    drop_above: float = Field(default=CLOUDY, ge=0, le=1, description="a frame with more cloud is dropped, share")
     strip: StripConfig = Field(default=StripConfig(), description="how the strip is cut")
     domain: DomainConfig = Field(default=DomainConfig(), description="when a pixel is outside the model's training")
 
@@ -84,9 +86,9 @@ class Stream:
     def stated(self) -> dict[str, Any]:
         """What the decisions rest on: the model, the threshold, and how often they are wrong, where that was measured.
 
-        The rates are those of the model's own signature at a threshold of 0.7; None where it states none.
+        The rates are those of the model's own signature; None where it states none, or the threshold is another.
         """
-        scores = self.signature.scores
+        scores = self.signature.scores if self.config.drop_above == CLOUDY else {}
         rates = {name: scores.get(name) for name in (ACCURACY, FALSE_POSITIVES)}
         model = {"model": self.signature.name, "version": self.signature.version}
         return model | {"drop_above": self.config.drop_above, **{k.replace(" ", "_"): v for k, v in rates.items()}}
