@@ -32,7 +32,7 @@ from undercast.predict import OpenVinoPredictor, Predictor, answer
 from undercast.task import CLOUDS, NODATA, Task
 
 FIRST, TRAIN, VALID, TEST, SIDE = 5_000_000, 800, 80, 60, 128
-STEPS, BATCH, REAL = 300, 16, 0.25
+STEPS, BATCH, REAL = 220, 16, 0.25
 FOUR = ("B02", "B03", "B04", "B08")
 BANDS = {4: FOUR, 6: SIX_BANDS.bands}
 Confusion = NDArray[np.int64]
