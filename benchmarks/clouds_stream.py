@@ -29,7 +29,7 @@ from undercast.predict import OpenVinoPredictor, answer
 from undercast.task import NODATA
 
 WIDTH, LENGTHS, FRAME = 1024, (10_000, 100_000), 256
-VALID, TEST, FRAMES = 9_600_000, 9_700_000, 600
+VALID, TEST, FRAMES = 9_600_000, 9_700_000, 400
 CLOUDY, ALLOWED = 0.7, 0.012
 
 
