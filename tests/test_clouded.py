@@ -54,6 +54,8 @@ def test_what_is_clear_is_left_as_it_is_and_the_truth_tells_where(seed, low):
     np.testing.assert_array_equal(np.isnan(cloudy), np.isnan(clear))
     np.testing.assert_array_equal(chip.targets["cloud"][:4], NODATA)
     np.testing.assert_array_equal(chip.targets["transmission"][:4], NODATA)
+    np.testing.assert_array_equal(chip.targets["opacity"][:4], NODATA)
+    assert (chip.targets["opacity"][4:] >= 99 - chip.targets["transmission"][4:].astype(int)).all()
     clouds = clouds_of("one", chip.shape, config)
     untouched = (clouds.transmission == 1) & (clouds.sunlight == 1)
     untouched[:4] = False
@@ -129,11 +131,14 @@ def test_real_ground_under_simulated_cloud():
     source = Clouded(open_dataset(SHARED / "terramesh"), CloudedConfig(cover=(0.4, 0.6)))
     chip = source[0]
     assert set(chip.images) == {"s2", "s2_clear", "s1", "s2_l2a", "dem"}
-    assert set(chip.targets) == {"landcover", "cloud", "transmission"}
+    assert set(chip.targets) == {"landcover", "cloud", "transmission", "opacity"}
     cloudy = chip.targets["cloud"] == 1
     assert 0.1 < cloudy.mean() < 0.9
     blue = S2_L1C.bands.index("B02")
     assert chip.images["s2"][blue, cloudy].mean() > chip.images["s2_clear"][blue, cloudy].mean() + 0.1
+    again = open_dataset(f"clouded@7:{SHARED / 'terramesh'}")
+    assert isinstance(again, Clouded)
+    assert again.config.seed == 7
     over_clear = Clouded(open_dataset(SHARED / "sen12mscr"))
     assert over_clear.over == "s2_clear"
     assert np.isnan(over_clear[0].images["s2"]).all()

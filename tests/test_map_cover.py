@@ -1,5 +1,6 @@
 """Land cover from whichever images there are: which they were, what was restored, and where cloud leaves a guess."""
 
+import re
 from math import ceil
 
 import numpy as np
@@ -46,7 +47,7 @@ def inputs(write_scene, images):
 
 
 @pytest.mark.parametrize("roles", [("s2", "s1"), ("s1",), ("s2",)])
-def test_a_map_from_whichever_images_there_are(tmp_path, cover_model, inputs, images, roles):
+def test_law_07_a_map_from_whichever_images_there_are(tmp_path, cover_model, inputs, images, roles):
     scale = cover_model.signature.task.scale
     config = MapConfig.model_validate({"codes": {"cloud_likelihood": 0}})
     summary = map_scene([inputs[role] for role in roles], cover_model, tmp_path / "out", config=config)
@@ -87,7 +88,7 @@ def test_a_map_from_whichever_images_there_are(tmp_path, cover_model, inputs, im
         assert scene.images["s2"].unit == "reflectance"
 
 
-def test_same_bytes_however_the_work_is_cut(tmp_path, cover_model, inputs):
+def test_law_04_same_bytes_however_the_work_is_cut(tmp_path, cover_model, inputs):
     made = []
     for number, cut in enumerate(({"block": 2, "threads": 1}, {"block": 3, "threads": 2, "ahead": 1})):
         config = MapConfig(mapper=MapperConfig(tile=64, **cut))
@@ -129,6 +130,7 @@ def test_the_catalogue_tells_what_the_layers_hold_and_the_summary_counts_every_c
     summary = map_scene(texts, model, tmp_path / "out")
     assert list(summary["expected_area_m2"]) == [label.name for label in model.signature.task.classes]
     assert sum(summary["expected_area_m2"].values()) == pytest.approx(summary["observed_area_m2"], rel=1e-3)
+    assert re.match(r"(\w+ [\d.]+ %, )+\w+ [\d.]+ %; 100 % of the scene was observed\.$", summary["sentence"])
     assert event_values(entries_of(model.signature.task)) == (0, 1, 2, 3, 4, 5)
     assets = read_json(tmp_path / "out/item.json")["assets"]
     (band,) = assets["inputs"]["bands"]

@@ -120,7 +120,8 @@ def _show_model(name: str, json_out: bool) -> None:
     console = Console()
     console.print(f"[bold]{signature.name} {signature.version}[/bold], task {signature.task.name}")
     for role, modality in signature.inputs.items():
-        console.print(f"  takes {role}: {modality.instrument} {', '.join(modality.bands)} in {modality.unit}")
+        spared = ", or does without" if role in signature.optional else ""
+        console.print(f"  takes {role}: {modality.instrument} {', '.join(modality.bands)} in {modality.unit}{spared}")
     console.print(f"  answers {', '.join(label.name for label in signature.task.classes)}")
     console.print(f"  {folder.size() / 1e6:.2f} MB in {folder.path}", highlight=False)
     if card.is_file():

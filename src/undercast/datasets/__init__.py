@@ -73,11 +73,16 @@ def open_dataset(spec: str | Path, *, roles: tuple[str, ...] | None = None, cach
     target of its name; ``simulated:landslide/REGION:FIRST+COUNT`` are of one region. ``roles`` and ``cache`` are for
     simulated chips (see :class:`SimulatedChips`).
 
+    ``clouded:PATH`` lays clouds of the simulator over the clear optical images at a path (:class:`Clouded`), and
+    ``clouded@7:PATH`` those of another seed.
+
     Raises:
         InputError: there is no such path, no layout fits it, or the chips cannot be read.
     """
     if str(spec).startswith("simulated:"):
         return _simulated(str(spec), roles, cache)
+    if match := re.fullmatch(r"clouded(?:@(\d+))?:(.+)", str(spec)):
+        return Clouded(open_dataset(match[2]), CloudedConfig(seed=int(match[1] or 0)))
     path = Path(spec)
     if not path.exists() and "@" in path.name:
         return _parts(str(spec))

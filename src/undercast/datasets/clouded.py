@@ -21,7 +21,7 @@ from undercast.errors import InputError
 from undercast.simulate import draw_parameters
 from undercast.simulate.fields import generator
 from undercast.simulate.optics import CLOUD_WHITE, PIXEL_OF
-from undercast.simulate.sky import Clouds, cloud_class, make_clouds
+from undercast.simulate.sky import Clouds, cloud_class, make_clouds, opacity
 from undercast.simulate.terrain import PIXEL
 from undercast.task import NODATA, Task
 
@@ -50,8 +50,9 @@ class CloudedConfig(Settings):
 class Clouded:
     """The chips of ``source`` with clouds over role ``over``: what was clear becomes ``s2_clear``, ``s2`` is cloudy.
 
-    Targets ``cloud`` (0 clear, 1 cloud, 2 shadow) and ``transmission`` (percent of the light from the ground that
-    cloud lets pass) are added, 255 where the optical image saw nothing; other roles and targets stay. A chip's clouds
+    Targets ``cloud`` (0 clear, 1 cloud, 2 shadow), ``transmission`` (percent of the light from the ground that cloud
+    lets pass) and ``opacity`` (percent that cloud and its shadow take away) are added, 255 where the optical image saw
+    nothing; other roles and targets stay. A chip's clouds
     follow from its key, its size and the seed alone. ``over`` is ``s2_clear`` where the source has it, else ``s2``.
 
     Raises:
@@ -95,7 +96,7 @@ class Clouded:
         cloudy = overlay(clear, clouds, self.modalities["s2"])
         seen = np.isfinite(clear).all(axis=0)
         percent = np.rint(100 * clouds.transmission).astype(np.uint8)
-        truth = {"cloud": cloud_class(clouds), "transmission": percent}
+        truth = {"cloud": cloud_class(clouds), "transmission": percent, "opacity": opacity(clouds)}
         targets = {name: np.where(seen, layer, NODATA).astype(np.uint8) for name, layer in truth.items()}
         images = {**chip.images, "s2": cloudy, "s2_clear": clear}
         return Chip(chip.key, images, {**chip.targets, **targets}, chip.event, chip.place)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from undercast.config import Settings
 from undercast.product.area import PixelArea
-from undercast.product.codes import FLOOD, HIDDEN, OUTSIDE, PERMANENT, TERRAIN, UNCERTAIN, WATER, Entry
+from undercast.product.codes import CLOUD, FLOOD, HIDDEN, OUTSIDE, PERMANENT, TERRAIN, UNCERTAIN, WATER, Entry
 from undercast.raster.windows import Window
 from undercast.task import NODATA
 
@@ -184,6 +184,8 @@ def summarise(tally: Tally, config: VerdictConfig, *, reference: bool, flood: bo
             for value, area in overruled.items()
             if area >= config.minimum_area
         )
+    elif tally.entries[0].event:
+        body["sentence"] = _shares(areas, tally.entries, observed, share)
     body |= {
         "observed_share": round(share, 6),
         "scene_area_m2": round(whole, 1),
@@ -197,6 +199,18 @@ def summarise(tally: Tally, config: VerdictConfig, *, reference: bool, flood: bo
         "near_unseen_share": round(tally.near_unseen / answered, 6) if answered else 0.0,
     }
     return body
+
+
+def _shares(areas: dict[int, float], entries: tuple[Entry, ...], observed: float, share: float) -> str:
+    """What a map without a background says in words: its classes, the largest first, and what hid the rest."""
+    known = sorted(
+        (entry for entry in entries if entry.value < TERRAIN and areas[entry.value]), key=lambda e: -areas[e.value]
+    )
+    parts = [f"{entry.name} {percent(areas[entry.value] / observed)}" for entry in known]
+    seen = f"{percent(share)} of the scene was observed"
+    hidden = areas[CLOUD] / math.fsum(areas.values())
+    cloud = f", cloud leaves no answer on {percent(hidden)}" if hidden else ""
+    return f"{', '.join(parts).capitalize()}; {seen}{cloud}." if parts else f"Nothing was answered: {seen}{cloud}."
 
 
 def _verdict(
