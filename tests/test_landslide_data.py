@@ -97,6 +97,16 @@ def test_chips_hold_the_passes_next_to_the_event_in_decibel(tmp_path, passes):
         assert np.array_equal(chip.images["coherence"], np.stack([before, across]))
 
 
+def test_a_spec_tells_how_many_passes_are_averaged(tmp_path):
+    write_cube(tmp_path / "hokkaido_japan.zarr")
+    source = open_dataset(f"{tmp_path}@2")
+    assert isinstance(source, LandslideCubes)
+    assert source.config.passes == 2
+    assert source.only(("s1_pre",)).config.passes == 2
+    with pytest.raises(InputError, match="9 are asked for"):
+        open_dataset(f"{tmp_path}@9")
+
+
 def test_what_no_pass_saw_and_undeclared_zeros_are_not_observed(tmp_path):
     truth = write_cube(tmp_path / "hokkaido_japan.zarr", CubeSpec(unseen_columns=6))
     source = LandslideCubes(tmp_path, ("s1_pre", "s1_post"), CubeConfig(size=16, block=2, balanced=False))

@@ -11,7 +11,7 @@ from undercast.datasets.cloudsen12 import CloudSEN12, is_cloudsen12
 from undercast.datasets.folder import INDEX, FolderChips
 from undercast.datasets.l4s_rgb import L4sRgb, is_l4s_rgb
 from undercast.datasets.landslide4sense import Landslide4Sense, is_landslide4sense
-from undercast.datasets.landslide_cubes import LandslideCubes, cubes_at
+from undercast.datasets.landslide_cubes import CubeConfig, LandslideCubes, cubes_at
 from undercast.datasets.m3rcr import M3RCR, is_m3rcr
 from undercast.datasets.ombria import Ombria
 from undercast.datasets.on_cloud_n import OnCloudN, is_on_cloud_n
@@ -67,7 +67,8 @@ LAYOUTS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], ChipSource]]] 
 def open_dataset(spec: str | Path, *, roles: tuple[str, ...] | None = None, cache: Path | None = None) -> ChipSource:
     """The chips at a path, or simulated ones: ``simulated:FIRST+COUNT``, ``simulated:FIRST+COUNT@SIZE``.
 
-    Of Sen1Floods11 a path alone is the hand-labelled part; ``PATH@weak`` and ``PATH@hand+weak`` are others.
+    Of Sen1Floods11 a path alone is the hand-labelled part; ``PATH@weak`` and ``PATH@hand+weak`` are others. Of
+    landslide cubes ``PATH@3`` is the mean of three passes before the event, and of three after it.
 
     ``simulated:TASK:FIRST+COUNT`` are of another task than floods, ``clouds``, ``landcover`` or ``landslide``, with the
     target of its name; ``simulated:landslide/REGION:FIRST+COUNT`` are of one region. ``roles`` and ``cache`` are for
@@ -95,8 +96,10 @@ def open_dataset(spec: str | Path, *, roles: tuple[str, ...] | None = None, cach
 
 
 def _parts(spec: str) -> ChipSource:
-    """``FOLDER@hand``, ``FOLDER@weak`` or ``FOLDER@hand+weak`` of Sen1Floods11."""
+    """``FOLDER@hand``, ``FOLDER@weak`` or ``FOLDER@hand+weak`` of Sen1Floods11; ``FOLDER@PASSES`` of cubes."""
     folder, _, named = spec.rpartition("@")
+    if named.isdigit() and cubes_at(Path(folder)):
+        return LandslideCubes(folder, config=CubeConfig(passes=int(named)))
     parts = tuple(named.split("+"))
     if unknown := [part for part in parts if part not in SEN1FLOODS11_PARTS]:
         raise InputError(
