@@ -1,10 +1,11 @@
 """The open question of [Böhm 2022]: does a shift of the threshold alone explain fewer false alarms?
 
-Reads ``results/landslide-simulated.csv`` and prints, for every number of training chips, the false-positive area on
+Reads ``results/landslide-simulated.csv`` (or ``landslide-l4s``) and prints, for every number of training chips, the false-positive area on
 landslide-free chips of each arm *at equal recall* on chips with landslides, as pairs of the same seed. Anything that
 keeps the order of pixels (a threshold, a temperature, Platt scaling) changes no number at equal recall.
 
     python benchmarks/landslide_question.py --against none --arm pretrained
+    python benchmarks/landslide_question.py --results landslide-l4s
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-RESULTS = Path(__file__).parent / "results/landslide-simulated.csv"
+RESULTS = Path(__file__).parent / "results"
 METRICS = (
     "fp_pixels_free",
     "recall",
@@ -33,9 +34,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arm", default="pretrained")
     parser.add_argument("--against", default="none")
+    parser.add_argument("--results", default="landslide-simulated", help="which benchmark's")
     chosen = parser.parse_args()
     values: dict[tuple[str, str, str], dict[str, float]] = {}
-    with RESULTS.open(encoding="utf-8") as file:
+    with (RESULTS / f"{chosen.results}.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             values.setdefault((row["arm"], row["setting"], row["metric"]), {})[row["seed"]] = float(row["value"])
     settings = sorted({setting for arm, setting, _ in values if arm == chosen.arm and setting.isdigit()}, key=int)
