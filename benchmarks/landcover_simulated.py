@@ -51,7 +51,7 @@ CHIPS = SimulatedChips(
 )
 VALIDATION = replace(CHIPS, first_seed=3_000_000, count=60)
 TEST = replace(CHIPS, first_seed=9_000_000, count=150)
-COVERS = {f"cover-{100 * share:.0f}": replace(TEST, count=80, cloud=share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)}
+COVERS = {f"cover-{100 * share:.0f}": replace(TEST, count=60, cloud=share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)}
 
 STREAM = {"kind": "fusion", "encoder": {"widths": [32, 48, 80, 96]}}
 FUSION = {"kind": "fusion", "encoder": {"widths": [16, 32, 56, 72]}}
@@ -242,7 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--work", type=Path, required=True, help="folder for weights and the cache of chips")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fill", action="store_true", help="only fill the cache of chips")

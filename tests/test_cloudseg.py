@@ -112,8 +112,9 @@ def test_scales_are_mixed_from_the_image_and_its_pooled_copies():
     for size in (2, 4):
         blocks = x.reshape(1, 3, 8 // size, size, 8 // size, size).amax(dim=(3, 5))
         copies.append(torch.kron(blocks, torch.ones(1, 1, size, size)))
-    stacked = torch.cat(copies, dim=1)
-    expected = torch.einsum("oc,bchw->bohw", mix.mix.weight[..., 0, 0], stacked) + mix.mix.bias.view(1, -1, 1, 1)
+    weight = torch.cat([mix.of_one.weight, mix.of_two.weight, mix.of_four.weight], dim=1)[..., 0, 0]
+    assert mix.of_one.bias is not None
+    expected = torch.einsum("oc,bchw->bohw", weight, torch.cat(copies, dim=1)) + mix.of_one.bias.view(1, -1, 1, 1)
     assert torch.allclose(mix(x), expected.relu(), atol=1e-5)
 
 
