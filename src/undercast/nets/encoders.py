@@ -35,7 +35,7 @@ class Encoder(Protocol):
 
 
 class ConvEncoder(Settings):
-    """3×3 convolutions with BatchNorm and ReLU, the first of a stage strided: ours, for a CPU."""
+    """Convolutions with BatchNorm and ReLU, first of blocks that become one pixel, then 3×3: ours, for a CPU."""
 
     kind: Literal["conv"] = "conv"
     widths: Annotated[tuple[int, ...], Field(min_length=STAGES, max_length=STAGES)] = Field(
@@ -62,7 +62,9 @@ class ConvEncoder(Settings):
     def stage(self, number: int, before: int) -> nn.Module:
         """Stage ``number``: ``[B, before, H, W]`` → ``[B, channels[number], H/s, W/s]``."""
         after = self.channels[number]
-        layers = [ConvUnit(before, after, stride=self.strides[number])]
+        stride = self.strides[number]
+        # Blocks side by side: a size stays a plain multiple, which the export can follow in seconds and not minutes.
+        layers = [ConvUnit(before, after, size=stride, stride=stride) if stride > 1 else ConvUnit(before, after)]
         layers += [ConvUnit(after, after) for _ in range(self.depth - 1)]
         return nn.Sequential(*layers)
 
@@ -110,7 +112,7 @@ class ConvUnit(nn.Module):
 
     def __init__(self, before: int, after: int, size: int = 3, stride: int = 1) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(before, after, size, stride, size // 2, bias=False)
+        self.convolution = nn.Conv2d(before, after, size, stride, (size - stride + 1) // 2, bias=False)
         self.norm = nn.BatchNorm2d(after)
         self.activation = nn.ReLU(inplace=True)
 
