@@ -1,9 +1,9 @@
 """CloudSeg: three streams that see land cover through cloud [Xu 2024].
 
 An optical and a radar stream look at their images; a *cross* stream starts at the second stage, never sees an image and
-is made of the other two. After each of four stages the streams exchange what they know (:class:`Exchange`). Land cover
-is read from the cross stream's decoder at the label's grid; an auxiliary head restores the clear optical image from
-the optical stream's decoder.
+is made of the other two. After each stage, of which the paper has four, the streams exchange what they know
+(:class:`Exchange`). Land cover is read from the cross stream's decoder at the label's grid; an auxiliary head restores
+the clear optical image from the optical stream's decoder.
 
 Ours, where the paper's code leaves it open or where a map must not depend on how it was cut: the squeeze looks at
 blocks of the neighbourhood instead of the whole image (``squeeze = "global"`` is the published one, whose reach has no
@@ -24,7 +24,7 @@ from torch.nn import functional
 from undercast.config import Settings
 from undercast.errors import ConfigError
 from undercast.nets.decoder import Decoder, Rescale, to_pixels
-from undercast.nets.encoders import STAGES, ConvEncoder, MitEncoder
+from undercast.nets.encoders import ConvEncoder, MitEncoder
 from undercast.nets.unet import initialise
 
 Squeeze = Literal["local", "global"]
@@ -101,11 +101,12 @@ class CloudSeg(nn.Module):
         self.bounded = config.bounded
         self._unit = config.stride
         encoder, channels = config.encoder, config.encoder.channels
+        stages = range(len(channels))
         before = [(image, *channels[:-1]) for image in planes]
-        self.optical = nn.ModuleList(encoder.stage(k, before[0][k]) for k in range(STAGES))
-        self.radar = nn.ModuleList(encoder.stage(k, before[1][k]) for k in range(STAGES))
-        self.cross = nn.ModuleList(encoder.stage(k, channels[k - 1]) for k in range(1, STAGES))
-        self.exchanges = nn.ModuleList(Exchange(config, k) for k in range(STAGES))
+        self.optical = nn.ModuleList(encoder.stage(k, before[0][k]) for k in stages)
+        self.radar = nn.ModuleList(encoder.stage(k, before[1][k]) for k in stages)
+        self.cross = nn.ModuleList(encoder.stage(k, channels[k - 1]) for k in stages[1:])
+        self.exchanges = nn.ModuleList(Exchange(config, k) for k in stages)
         self.decoder = Decoder(channels, config.features)
         self.rescale = Rescale(scale)
         self.head = to_pixels(config.features, classes, encoder.strides[0])
@@ -162,7 +163,7 @@ class Exchange(nn.Module):
 
     def __init__(self, config: CloudSegConfig, stage: int) -> None:
         super().__init__()
-        channels, last = config.encoder.channels[stage], stage == STAGES - 1
+        channels, last = config.encoder.channels[stage], stage == len(config.encoder.channels) - 1
         self.mix_optical, self.mix_radar = MultiScale(channels), MultiScale(channels)
         self.mix_cross = MultiScale(channels) if stage else None
         self.gate = Gate() if config.gate else None

@@ -1,7 +1,7 @@
-"""Encoders of a stream, of several sizes behind one seam: four stages, each halving the resolution (or quartering it).
+"""Encoders of a stream, of several sizes behind one seam: stages, each halving the resolution (or quartering it).
 
-An encoder's configuration says the ``channels`` and ``strides`` of its four stages and builds any one of them; networks
-with several streams put the stages together as they like.
+An encoder's configuration says the ``channels`` and ``strides`` of its stages, four in the paper, and builds any one of
+them; networks with several streams put the stages together as they like.
 """
 
 from typing import Annotated, Literal, Protocol
@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from undercast.config import Settings
 from undercast.nets.mit import DEPTHS, MitStage, MitStageConfig
-
-STAGES = 4
 
 
 class Encoder(Protocol):
@@ -38,7 +36,7 @@ class ConvEncoder(Settings):
     """Convolutions with BatchNorm and ReLU, first of blocks that become one pixel, then 3×3: ours, for a CPU."""
 
     kind: Literal["conv"] = "conv"
-    widths: Annotated[tuple[int, ...], Field(min_length=STAGES, max_length=STAGES)] = Field(
+    widths: Annotated[tuple[int, ...], Field(min_length=2, max_length=5)] = Field(
         default=(16, 32, 48, 64), description="channels of each stage"
     )
     stem: Literal[1, 2, 4] = Field(default=2, description="stride of the first stage; the others halve")
@@ -52,7 +50,7 @@ class ConvEncoder(Settings):
     @property
     def strides(self) -> tuple[int, ...]:
         """By how much each stage shrinks what it is given."""
-        return (self.stem, 2, 2, 2)
+        return (self.stem, *[2] * (len(self.widths) - 1))
 
     @property
     def bounded(self) -> bool:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from undercast.config import Settings
 from undercast.nets.cloudseg import AnyEncoder
 from undercast.nets.decoder import Decoder, Rescale, to_pixels
-from undercast.nets.encoders import STAGES, ConvEncoder
+from undercast.nets.encoders import ConvEncoder
 from undercast.nets.unet import initialise
 
 
@@ -48,7 +48,7 @@ class Fusion(nn.Module):
         self._unit = config.stride
         encoder, channels = config.encoder, config.encoder.channels
         self.streams = nn.ModuleList(
-            nn.ModuleList(encoder.stage(k, (image, *channels)[k]) for k in range(STAGES)) for image in planes
+            nn.ModuleList(encoder.stage(k, (image, *channels)[k]) for k in range(len(channels))) for image in planes
         )
         self.decoder = Decoder([width * len(planes) for width in channels], config.features)
         self.rescale = Rescale(scale)
