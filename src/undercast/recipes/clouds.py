@@ -31,6 +31,7 @@ from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig
 from undercast.engine.objective import DeeplySupervised, Squeezed, Supervised
 from undercast.engine.place import Place
+from undercast.errors import ConfigError
 from undercast.export import load_segmenter
 from undercast.losses.segmentation import SegmentationLossConfig
 from undercast.losses.squeeze import SqueezeConfig
@@ -280,6 +281,9 @@ def _draw(config: Config) -> int:
 
 def _network(config: Config, learner: LearnerConfig, chips: ChipSource, member: int = 0) -> Segmenter:
     if learner.start is not None:
-        return load_segmenter(ModelFolder.open(learner.start))
+        network = load_segmenter(ModelFolder.open(learner.start))
+        if network.config != learner.network:
+            raise ConfigError(f"{learner.start}: holds another network than the recipe's; copy its settings from there")
+        return network
     torch.manual_seed(config.seed + 1000 * member)
     return learner.network.build(chips.modalities, chips.task)
