@@ -1,8 +1,9 @@
 """The open question of [Böhm 2022]: does a shift of the threshold alone explain fewer false alarms?
 
-Reads ``results/landslide-simulated.csv`` (or ``landslide-l4s``) and prints, for every number of training chips, the false-positive area on
-landslide-free chips of each arm *at equal recall* on chips with landslides, as pairs of the same seed. Anything that
-keeps the order of pixels (a threshold, a temperature, Platt scaling) changes no number at equal recall.
+Reads ``results/landslide-simulated.csv`` (or ``landslide-l4s``) and prints, for every number of training chips, the
+false-positive area on landslide-free chips of each arm *at equal recall* on chips with landslides, as pairs of the same
+seed. Anything that keeps the order of pixels (a threshold, a temperature, Platt scaling) changes no number at equal
+recall.
 
     python benchmarks/landslide_question.py --against none --arm pretrained
     python benchmarks/landslide_question.py --results landslide-l4s
