@@ -8,9 +8,9 @@ All there is are the numbers, those of Landslide4Sense's training set [Ghorbanza
 of 50 consecutive numbers: the quarters of a picture stay together, and its neighbours in number mostly do. That
 neighbouring numbers are neighbouring ground is a guess; where a block begins, neighbours may be parted.
 
-From number 2250 to 2599 the pictures are another landscape or season: there red exceeds green by about 16 levels of 256
-(median of the pictures), everywhere else green exceeds red by 1 to 4. This part has the split ``other``. Which region
-it is the numbers do not tell.
+From number 2250 to 2549 the pictures are another landscape or season: in the median of every 50 numbers red exceeds
+green by 11 to 18 levels of 256, and everywhere else it is between 5 below and 3 above. This part, and the few pictures
+up to 2599 that lie between it and the next, has the split ``other``. Which region it is the numbers do not tell.
 """
 
 import re
