@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from undercast.chip import ChipSource
 from undercast.config import Settings, dump_toml
@@ -62,11 +62,16 @@ class TeacherConfig(LearnerConfig):
     planner: PlannerConfig | None = Field(default=None, description="plan from the fingerprint of the labelled chips")
     folds: int = Field(default=5, ge=2, description="cut of the labelled chips, between places")
     members: tuple[int, ...] = Field(
-        default=(0, 1, 2, 3, 4), min_length=1, description="folds that are left out, each by a member of its own"
+        default=(0, 1, 2, 3, 4), min_length=1, description="folds left out, each by a member; a number: so many of them"
     )
     views: Views = Field(default=4, description="mirrored views of an answer")
     tile: int = Field(default=0, ge=0, description="rows and columns of blended windows of an answer; 0: whole chips")
     given: tuple[Path, ...] = Field(default=(), description="model folders of trained members; else they are trained")
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _count(cls, members: object) -> object:
+        return tuple(range(members)) if isinstance(members, int) else members
 
 
 class Config(Settings):
