@@ -3,13 +3,13 @@
 The two labelled images of ukis-csmask, Sentinel-2 and Landsat-7. Arms ``simulation``, ``simulation+sentinel2`` and
 ``simulation+landsat7`` are one small U-Net each, trained for the same steps of the same number of chips; what saw a
 sensor is tested on the other one only. Beside them ``threshold`` (blue for cloud, near infrared for shadow, both fitted
-to the simulated training chips), installed models, and what installs from PyPI with its own weights, each in an
-environment of its own: ``ukis-csmask`` (whose authors publish these two images: whether it learned from them is not
-known) and ``s2cloudless``, which needs ten bands and so is asked about simulated chips alone. The reference images are
-of about 30 m, so the simulated ones are averaged to that.
+to the simulated training chips), models named on the command line, and what installs from PyPI with its own weights,
+each in an environment of its own: ``ukis-csmask`` (whose authors publish these two images: whether it learned from them
+is not known) and ``s2cloudless``, which needs ten bands and so is asked about simulated chips alone. The reference
+images are of about 30 m, so the simulated ones are averaged to that.
 
     python benchmarks/clouds_real.py DATA/clouds/ukis-csmask --work DIR --seeds 0 1 2 --bands 4 6
-    python benchmarks/clouds_real.py DATA/clouds/ukis-csmask --work DIR --peers ukis-csmask=PYTHON s2cloudless=PYTHON
+    python benchmarks/clouds_real.py DATA/clouds/ukis-csmask --work DIR --models clouds-s2 --peers ukis-csmask=PYTHON s2cloudless=PYTHON
 """
 
 import argparse
@@ -27,7 +27,7 @@ from undercast.chip import Chip, ChipInfo
 from undercast.datasets import SimulatedChips, UkisCsmask
 from undercast.datasets.ukis_csmask import SIX_BANDS
 from undercast.evaluate.scores import iou, recall
-from undercast.model import ModelFolder, installed
+from undercast.model import ModelFolder, resolve
 from undercast.predict import OpenVinoPredictor, Predictor, answer
 from undercast.task import CLOUDS, NODATA, Task
 
@@ -193,8 +193,8 @@ class Threshold:
         return np.where(bands[0] > self.blue, 1, np.where(bands[3] < self.near, 2, 0)).astype(np.uint8)
 
 
-def untrained(data: Path, work: Path) -> list[Result]:
-    """The threshold, and the models that are installed and take these bands."""
+def given(data: Path, work: Path, models: Sequence[str]) -> list[Result]:
+    """The threshold, and ``models`` of these bands; what learned from an image is not tested on it."""
     rule = Threshold.fitted(simulated(work, FIRST, TRAIN, FOUR))
     print(rule)
     chips = real(data, FOUR) | {"simulated": None}
@@ -203,12 +203,11 @@ def untrained(data: Path, work: Path) -> list[Result]:
         several = simulated(work, FIRST + 10_000, TEST, FOUR) if chip is None else [chip]
         found = sum(confusion(rule.classes(one.images["s2"]), one.targets["clouds"]) for one in several)
         results += measured("threshold", "4 bands", split, "", found)
-        for folder in installed():
-            its = folder.signature
-            if its.task == CLOUDS and set(its.inputs) == {"s2"} and its.inputs["s2"].bands == FOUR:
-                predictor = OpenVinoPredictor(folder, threads=1)
-                found = sum(asked(predictor, one) for one in several)
-                results += measured(folder.name, "4 bands", split, "", found)
+        for folder in map(resolve, models):
+            learned = chip is not None and any("ukis-csmask" in told for told in folder.signature.training_data)
+            predictor = OpenVinoPredictor(folder, threads=1)
+            found = sum(asked(predictor, one) for one in several)
+            results += measured(folder.name, "4 bands", f"{split}, learned from" if learned else split, "", found)
     return results
 
 
@@ -235,7 +234,7 @@ def main() -> None:
     parser.add_argument("--bands", type=int, nargs="+", choices=(4, 6), default=[4, 6])
     parser.add_argument("--arms", nargs="+", default=["simulation", "simulation+sentinel2", "simulation+landsat7"])
     parser.add_argument("--peers", nargs="*", default=[], help="NAME=PYTHON of its environment")
-    parser.add_argument("--rules", action="store_true", help="score the threshold and the installed models")
+    parser.add_argument("--models", nargs="*", help="score the threshold, and these models of four bands")
     chosen = parser.parse_args()
     chosen.work.mkdir(parents=True, exist_ok=True)
     for count in chosen.bands:
@@ -247,8 +246,8 @@ def main() -> None:
                 for split, chip in real(chosen.data, BANDS[count]).items():
                     if split not in arm:
                         record("clouds-real", measured(arm, f"{count} bands", split, seed, asked(predictor, chip)))
-    if chosen.rules:
-        record("clouds-real", untrained(chosen.data, chosen.work))
+    if chosen.models is not None:
+        record("clouds-real", given(chosen.data, chosen.work, chosen.models))
     if chosen.peers:
         record("clouds-real", peers(chosen.peers, chosen.data, chosen.work))
 

@@ -148,7 +148,10 @@ def main() -> None:
             above = choose(shares(predictor, frames(VALID, bands, chosen.work)))
             sets = {"simulated": shares(predictor, frames(TEST, bands, chosen.work))}
             if chosen.real:
-                sets["ukis-csmask"] = shares(predictor, pieces(chosen.real, bands))
+                told_of = any("ukis-csmask" in text for text in folder.signature.training_data)
+                sets["ukis-csmask, learned from" if told_of else "ukis-csmask"] = shares(
+                    predictor, pieces(chosen.real, bands)
+                )
             for split, found in sets.items():
                 results += told(folder.name, f"{precision}, 0.7", split, decided(found, CLOUDY))
                 results += told(folder.name, f"{precision}, chosen", split, decided(found, above))
