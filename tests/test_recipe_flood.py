@@ -66,7 +66,7 @@ def test_another_student_of_the_same_teacher_is_the_same_student(distilled: Path
 
 
 def test_a_teacher_asked_once_about_whole_chips_is_several_networks(distilled: Path, tmp_path: Path):
-    settings = ["distillation.ask=chip", "distillation.members=2", "distillation.views=2"]
+    settings = ["distillation.ask=chip", "distillation.members=2", "distillation.views=2", "distillation.labels=hard"]
     folder = run(smoke(*settings), PLACE, tmp_path / "out")
     assert sorted(path.name for path in folder.parent.iterdir()) == ["student", "teacher", "teacher-2"]
     first, second = (load_file(tmp_path / "out" / name / "weights.safetensors") for name in ("teacher", "teacher-2"))
@@ -76,20 +76,15 @@ def test_a_teacher_asked_once_about_whole_chips_is_several_networks(distilled: P
     assert read_journal(folder / "journal.jsonl")[1]["teacher"] > 0
 
 
-@pytest.mark.parametrize("ask", ["crop", "chip"])
-def test_hard_answers_teach_too(distilled: Path, tmp_path: Path, ask: str):
-    settings = ["distillation.labels=hard", f"distillation.ask={ask}", f"distillation.teacher={distilled / 'teacher'}"]
-    folder = run(smoke(*settings), PLACE, tmp_path / "out")
-    assert read_journal(folder / "journal.jsonl")[1]["teacher"] > 0
-
-
-@pytest.mark.parametrize("labels", ["weak", "hand+weak"])
-def test_a_student_of_weak_labels_says_so(labels: str, tmp_path: Path):
+def test_a_student_of_hand_and_weak_labels_says_so(tmp_path: Path):
     weak = ["weak.source=simulated:1000+3@64", "weak.occurrence=75", "labelled.repeat=2"]
-    folder = run(smoke("arm=supervised", f"labels={labels}", *weak), PLACE, tmp_path / "out")
+    folder = run(smoke("arm=supervised", "labels=hand+weak", *weak), PLACE, tmp_path / "out")
     told = ModelFolder.open(folder).signature.training_data
     assert told[-1].endswith("weak labels, water where seen in 75 % of looks")
-    assert len(told) == 1 + ("hand" in labels)
+    assert len(told) == 2
+    seen = Trained.read(folder)
+    assert seen is not None
+    assert {f"simulated-{number:08d}" for number in (0, 3, 1000, 1002)} <= seen.keys
 
 
 def test_weak_labels_must_be_given():
