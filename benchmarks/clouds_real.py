@@ -9,7 +9,8 @@ is not known) and ``s2cloudless``, which needs ten bands and so is asked about s
 images are of about 30 m, so the simulated ones are averaged to that.
 
     python benchmarks/clouds_real.py DATA/clouds/ukis-csmask --work DIR --seeds 0 1 2 --bands 4 6
-    python benchmarks/clouds_real.py DATA/clouds/ukis-csmask --work DIR --models clouds-s2 --peers ukis-csmask=PYTHON s2cloudless=PYTHON
+    python benchmarks/clouds_real.py DATA/clouds/ukis-csmask --work DIR --models clouds-s2
+    python benchmarks/clouds_real.py DATA/clouds/ukis-csmask --work DIR --peers ukis-csmask=PYTHON s2cloudless=PYTHON
 """
 
 import argparse

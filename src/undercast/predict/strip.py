@@ -25,7 +25,7 @@ class StripConfig(Settings):
     """How a strip is cut. More lines at once are faster and take more memory; the answer is the same."""
 
     lines: int = Field(default=256, ge=1, description="lines answered at once, rounded up to the network's stride")
-    columns: int = Field(default=1024, ge=16, description="columns answered at once, the reach included, pixels")
+    columns: int = Field(default=2048, ge=16, description="columns answered at once, the reach included, pixels")
 
 
 @dataclass(frozen=True)
