@@ -28,8 +28,8 @@ from undercast.model import ModelFolder, resolve
 from undercast.predict import OpenVinoPredictor, answer
 from undercast.task import NODATA
 
-WIDTH, LENGTHS, FRAME = 1024, (10_000, 100_000), 256
-VALID, TEST, FRAMES = 9_600_000, 9_700_000, 400
+WIDTH, LENGTHS, FRAME = 512, (10_000, 100_000), 256
+VALID, TEST, FRAMES = 9_600_000, 9_700_000, 300
 CLOUDY, ALLOWED = 0.7, 0.012
 
 
