@@ -25,7 +25,7 @@ def halve(values: NDArray[Any], how: Halving) -> NDArray[Any]:
 
 def _mode(values: NDArray[Any]) -> NDArray[Any]:
     """The most frequent of four; of several the first, row by row."""
-    one, two, three, four = (values[..., row::2, col::2] for row in (0, 1) for col in (0, 1))
+    one, two, three, four = (np.ascontiguousarray(values[..., row::2, col::2]) for row in (0, 1) for col in (0, 1))
     result = np.where((two == three) | (two == four), two, np.where(three == four, three, one))
     first = (one == two) | (one == three) | (one == four)
     result = np.where(first, one, result)
@@ -43,16 +43,16 @@ def _average(values: NDArray[Any]) -> NDArray[Any]:
         count = _sum_of_four(seen.astype(values.dtype))
         total = _sum_of_four(np.where(seen, values, values.dtype.type(0)))
         return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(values.dtype)
+    if values.max(initial=0) < NODATA:
+        return ((_sum_of_four(values, np.uint16) + np.uint16(2)) >> np.uint16(2)).astype(values.dtype)
     seen = values != NODATA
-    if seen.all():
-        return ((_sum_of_four(values.astype(np.uint16)) + np.uint16(2)) >> np.uint16(2)).astype(values.dtype)
     count = _sum_of_four(seen.astype(np.uint16))
     total = _sum_of_four(np.where(seen, values, 0).astype(np.uint16))
     return np.where(count > 0, (total + count // 2) // np.maximum(count, 1), NODATA).astype(values.dtype)
 
 
-def _sum_of_four(values: NDArray[Any]) -> NDArray[Any]:
-    rows = values[..., ::2, :] + values[..., 1::2, :]
+def _sum_of_four(values: NDArray[Any], dtype: type | None = None) -> NDArray[Any]:
+    rows = np.add(values[..., ::2, :], values[..., 1::2, :], dtype=dtype)
     return np.asarray(rows[..., ::2] + rows[..., 1::2])
 
 

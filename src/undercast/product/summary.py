@@ -82,9 +82,10 @@ class Tally:
             if not left:
                 break
             present = codes == value
-            if not present.any():
+            count = int(np.count_nonzero(present))
+            if not count:
                 continue
-            left -= int(np.count_nonzero(present))
+            left -= count
             found[f"pixels.{value}"] = _by_cell(window, present)
             if called is not None and TERRAIN <= value < NODATA and (lost := present & self._event(called)).any():
                 found[f"overruled.{value}"] = _by_cell(window, lost)
