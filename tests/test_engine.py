@@ -13,6 +13,7 @@ from undercast.engine.average import Average
 from undercast.engine.domain import training_domain
 from undercast.engine.feed import Feed, prefetch
 from undercast.engine.fit import FitConfig, fit
+from undercast.engine.hints import Hinted
 from undercast.engine.journal import Journal, read_journal
 from undercast.engine.objective import DeeplySupervised, Distilled, Frozen, Squeezed, Supervised
 from undercast.engine.place import Place
@@ -336,6 +337,25 @@ def test_kept_answers_teach_where_they_were_given_and_labels_of_unlabelled_chips
     assert torch.equal(again["cross_entropy"].total.sum, terms["cross_entropy"].total.sum)
     terms["teacher"].total.mean().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in objective.student.parameters())
+
+
+def test_a_hint_teaches_the_encoder_alone_and_the_convolution_between_does_not_ship():
+    squeezed = Squeezed(
+        student := network(), LOSS, SqueezeConfig().terms, target="flood", roles=("s1",), answer="answer"
+    )
+    objective = Hinted(squeezed, student, network(seed=1, base=6), weight=0.5)
+    hand, more = feed(batch=2).batch(0), feed(batch=2, seed=1).batch(0)
+    for batch in (hand, more):
+        batch.images["answer"] = torch.full((2, 2, 16, 16), 0.5)
+    terms = objective({"labelled": hand, "unlabelled": more}).terms
+    assert terms["hint"].weight == 0.5
+    terms["hint"].total.mean().backward()
+    touched = {name.split(".")[1] for name, p in student.named_parameters() if p.grad is not None and p.grad.any()}
+    assert touched == {"encoder"}
+    assert objective.adapt.weight.shape[:2] == (12, 8)
+    names = [name for name, _ in objective.named_parameters()]
+    assert len(names) == len({id(p) for p in objective.parameters()})
+    assert all(name.startswith(("student.", "adapt.")) for name in objective.state_dict())
 
 
 def test_the_average_follows_and_keeps_the_bits_of_what_does_not_move():

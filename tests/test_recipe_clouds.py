@@ -116,7 +116,7 @@ def test_an_assistant_stands_between_and_without_unlabelled_chips_all_of_a_batch
         f"teacher.given=['{distilled / 'teacher-0'}']",
         "assistant.network.body={base = 4, stages = 1, depth = 1}",
     ]
-    settings += ["assistant.fit.steps=2", "assistant.fit.batch=2", "assistant.augment.crop=32"]
+    settings += ["squeeze.hint=0.5", "assistant.fit.steps=2", "assistant.fit.batch=2", "assistant.augment.crop=32"]
     tables = override(read_toml(RECIPES / "smoke.toml"), [*settings, 'assistant.network.roles=["s2"]'])
     tables.pop("place")
     tables.pop("unlabelled")
@@ -125,6 +125,8 @@ def test_an_assistant_stands_between_and_without_unlabelled_chips_all_of_a_batch
     assert not (tmp_path / "out" / "teacher-0").exists()
     assert load_segmenter(ModelFolder.open(tmp_path / "out" / "assistant")).stride == 1
     assert len(ModelFolder.open(folder).signature.training_data) == 1
+    assert "hint" in read_journal(folder / "journal.jsonl")[1]
+    assert not any("adapt" in name for name in load_file(folder / "weights.safetensors"))
     assert len(list((tmp_path / "out" / "answers").glob("*/*.npy"))) == 8  # the ensemble's, and the assistant's
 
 

@@ -29,6 +29,7 @@ class SqueezeConfig(Settings):
     channel_temperature: float = Field(default=4.0, gt=0, description="of both softmaxes over pixels")
     intra: float = Field(default=0.0, ge=0, description="of 1 less the correlation of each class [Huang 2022]")
     inter: float = Field(default=0.0, ge=0, description="of 1 less the correlation of each pixel [Huang 2022]")
+    hint: float = Field(default=0.0, ge=0, description="of the teacher's lowest features [Romero 2015]")
     standardised: bool = Field(default=False, description="logits of each pixel to deviation 1 first [Sun 2024]")
 
     def check(self, classes: int) -> None:
@@ -46,11 +47,13 @@ class SqueezeConfig(Settings):
                     f"{name} = {value} cannot teach two classes: two numbers correlated or standardised within a pixel "
                     "are always +1 and -1, so the loss is constant and has no gradient; use weight, channel or intra"
                 )
-        if not (self.weight or self.channel or self.intra or self.inter):
-            raise ConfigError("nothing of the teacher is matched: give weight, channel, intra or inter a value above 0")
+        if not (self.weight or self.channel or self.intra or self.inter or self.hint):
+            raise ConfigError(
+                "nothing of the teacher is matched: give weight, channel, intra, inter or hint a value above 0"
+            )
 
     def terms(self, student: Tensor, teacher: Tensor, weights: Tensor) -> dict[str, tuple[Total, float]]:
-        """Every loss that counts, by name, with its weight."""
+        """Every loss of the answers that counts, by name, with its weight; a hint is of features."""
         terms: dict[str, tuple[Total, float]] = {}
         if self.weight:
             pair = (standardise(student), standardise(teacher)) if self.standardised else (student, teacher)

@@ -85,12 +85,21 @@ class NNUNet(nn.Module):
         features = self._decode(image)
         return [head(feature) for head, feature in zip(self.heads, reversed(features), strict=False)]
 
-    def _decode(self, image: Tensor) -> list[Tensor]:
-        """What every stage of the decoder answers, lowest resolution first."""
+    def lowest(self, image: Tensor) -> Tensor:
+        """What the encoder makes of an image at the lowest resolution."""
+        return self._down(image)[-1]
+
+    def _down(self, image: Tensor) -> list[Tensor]:
+        """What every stage of the encoder answers, full resolution first."""
         skips: list[Tensor] = []
         for stage in self.encoder:
             image = stage(image)
             skips.append(image)
+        return skips
+
+    def _decode(self, image: Tensor) -> list[Tensor]:
+        """What every stage of the decoder answers, lowest resolution first."""
+        skips = self._down(image)
         image, features = skips.pop(), []
         for up, stage in zip(self.up, self.decoder, strict=True):
             image = stage(torch.cat([up(image), skips.pop()], dim=1))

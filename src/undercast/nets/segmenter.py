@@ -160,6 +160,16 @@ class Segmenter(nn.Module):
         image = self.stack(images)
         return self.body.resolutions(image) if isinstance(self.body, NNUNet) else [self.body(image)]
 
+    def lowest(self, images: Mapping[str, Tensor]) -> Tensor:
+        """Features of the lowest resolution ``[B, C, h, w]``, of a U-Net or an nnU-Net.
+
+        Raises:
+            ConfigError: the body has no such features.
+        """
+        if not isinstance(self.body, UNet | NNUNet):
+            raise ConfigError(f"a network of kind {self.config.body.kind} gives no hint; take unet or nnunet")
+        return self.body.lowest(self.stack(images))
+
     def _build_body(self) -> UNet | DeepLab | Siamese | Staged | CloudSeg | Fusion | NNUNet:
         body = self.config.body
         match body:

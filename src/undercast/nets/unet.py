@@ -80,16 +80,25 @@ class UNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits ``[B, K, H, W]`` of a normalised image ``[B, C, H, W]``; H and W multiples of ``stride``."""
-        skips: list[Tensor] = []
-        image = self.shrink(image)
-        for stage, block in enumerate(self.encoder):
-            image = block(image if stage == 0 else self.pool(image))
-            skips.append(image)
+        skips = self._down(image)
         image = self.dropout(skips.pop())
         for rise in self.decoder:
             image = rise(image, skips.pop())
         logits: Tensor = self.enlarge(self.head(image))
         return logits
+
+    def lowest(self, image: Tensor) -> Tensor:
+        """What the encoder makes of an image at the lowest resolution."""
+        return self._down(image)[-1]
+
+    def _down(self, image: Tensor) -> list[Tensor]:
+        """What every stage of the encoder answers, full resolution first."""
+        skips: list[Tensor] = []
+        image = self.shrink(image)
+        for stage, block in enumerate(self.encoder):
+            image = block(image if stage == 0 else self.pool(image))
+            skips.append(image)
+        return skips
 
 
 class Rise(nn.Module):

@@ -29,6 +29,7 @@ from undercast.datasets.join import Joined
 from undercast.datasets.split import check_disjoint, folds
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig
+from undercast.engine.hints import Hinted
 from undercast.engine.objective import DeeplySupervised, Squeezed, Supervised
 from undercast.engine.place import Place
 from undercast.errors import ConfigError
@@ -241,7 +242,7 @@ def _on_answers(
         return answered_by(teachers, source, (config.role,), kept, place, views=how.views, tile=how.tile)
 
     labelled, more = ask(chips.student), ask(chips.unlabelled) if chips.unlabelled else None
-    objective = Squeezed(
+    squeezed = Squeezed(
         network,
         config.loss.terms,
         config.squeeze.terms,
@@ -250,6 +251,9 @@ def _on_answers(
         answer=CLEAN + ANSWER,
         unlabelled="unlabelled" if more else None,
     )
+    objective: Squeezed | Hinted = squeezed
+    if config.squeeze.hint:
+        objective = Hinted(squeezed, network, load_segmenter(ModelFolder.open(teachers[0])), config.squeeze.hint)
     batch = learner.fit.batch
     hand = min(batch - 1, max(1, round(config.share * batch))) if more else batch
     feeds = {
