@@ -2,10 +2,10 @@
 
     python benchmarks/landcover_real.py [--model landcover-s1s2] [--data DIR] [--figures DIR]
 
-TerraMesh chips under simulated cloud (three draws each), whose truth is known to the pixel; SEN12MS-CR pairs under real
-cloud, which is taken to be where the cloudy image is 0.06 brighter than the clear one in the mean of the bands. The
-restored image is held against the clear one, beside simply copying the cloudy one. Labels of land cover are Esri's map
-of the year: made by a network, and missing where it says snow, cloud or flooded vegetation.
+TerraMesh chips under simulated cloud (three draws each), whose truth is known to the pixel: cloudy is cloud and its
+shadow. SEN12MS-CR pairs under real cloud: cloudy is where the first image is 0.06 brighter in the mean of the bands.
+The restored image is held against the clear one, beside simply copying the cloudy one. Labels of land cover are Esri's
+map of the year: made by a network, and missing where it says snow, cloud or flooded vegetation.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def score(
     index["s2_clear"] = index["s2"]
     images = {role: chip.images[role][bands] for role, bands in index.items()}
     cloudy, clear = np.clip(images["s2"], 0, 1), np.clip(images["s2_clear"], 0, 1)
-    cloud = chip.targets["cloud"] == 1 if "cloud" in chip.targets else (cloudy - clear).mean(axis=0) > BRIGHTER
+    cloud = chip.targets["cloud"] != 0 if "cloud" in chip.targets else (cloudy - clear).mean(axis=0) > BRIGHTER
     yield Result("copy", setting, "cloud_share", float(cloud.mean()), draw)
     restored: dict[str, Image] = {"copy": cloudy}
     maps: dict[str, Image] = {}

@@ -98,6 +98,7 @@ class CloudSeg(nn.Module):
         super().__init__()
         self.planes, self.scale = planes, scale
         self.stride = lcm(config.stride, scale.denominator)
+        self.coarsest = config.stride
         self.bounded = config.bounded
         self._unit = config.stride
         encoder, channels = config.encoder, config.encoder.channels

@@ -44,6 +44,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.planes = planes
         self.stride = lcm(config.stride, scale.denominator)
+        self.coarsest = config.stride
         self.bounded = config.encoder.bounded
         self._unit = config.stride
         encoder, channels = config.encoder, config.encoder.channels

@@ -98,6 +98,8 @@ class Pinned(nn.Module):
 
 PROBED = 16
 """Positions of the input at which the reach is measured, at most."""
+PROBED_AT_ONCE = 2**24
+"""Values of the images probed at once: at a scale of 3/10 the grids meet rarely, and all would not fit in memory."""
 MAXIMUM_REACH = 1024
 """A receptive field that reaches further than this, in input pixels, is taken for one without bound."""
 
@@ -107,7 +109,8 @@ def measure_reach(body: nn.Module, in_channels: int, stride: int, scale: Fractio
 
     One column (then one row) of the input is made NaN, in each of its ``stride`` positions, and the answers that turn
     NaN are counted; NaN passes through every sum whatever the weights, so nothing hides behind a zero. In double
-    precision, because fast convolutions of lower precision mix neighbouring tiles.
+    precision, because fast convolutions of lower precision mix neighbouring tiles. A body whose ``stride`` is more than
+    the pixels its coarsest layer works on says so as ``coarsest``.
 
     Of a stride beyond :data:`PROBED` only so many positions are tried, and what may lie between is added: what a
     position touches moves with it and never back, so a position between two tried ones reaches no further than the
@@ -125,20 +128,22 @@ def measure_reach(body: nn.Module, in_channels: int, stride: int, scale: Fractio
 @torch.no_grad()
 def _reach_along(axis: int, probe: nn.Module, channels: int, stride: int, scale: Fraction) -> int:
     # Across the axis one period of the network's grid is enough.
-    period = stride * scale.denominator
+    period = math.lcm(stride, scale.denominator)
     # A dilated filter may leap over the border; had it done so, something this near the border would be touched.
-    leap = stride * max((_leap(layer) for layer in probe.modules()), default=0)
+    leap = int(getattr(probe, "coarsest", stride)) * max((_leap(layer) for layer in probe.modules()), default=0)
     length = 4 * period * (1 + leap // period)
     while length // 2 <= 2 * (MAXIMUM_REACH + leap + period):
         step = -(-stride // PROBED)
         positions = [length // 2 // period * period + phase for phase in range(0, stride, step)]
         shape = [len(positions), channels, period, period]
         shape[axis] = length
-        images = torch.zeros(shape, dtype=torch.float64)
-        for image, position in zip(images, positions, strict=True):
-            image.select(axis - 1, position).fill_(math.nan)
-        touched = torch.isnan(probe(images)).any(dim=1).any(dim=4 - axis)
-        spans = [row.nonzero().flatten() for row in touched]
+        spans = []
+        for some in _batches(positions, max(1, PROBED_AT_ONCE // math.prod(shape[1:]))):
+            images = torch.zeros([len(some), *shape[1:]], dtype=torch.float64)
+            for image, position in zip(images, some, strict=True):
+                image.select(axis - 1, position).fill_(math.nan)
+            touched = torch.isnan(probe(images)).any(dim=1).any(dim=4 - axis)
+            spans += [row.nonzero().flatten() for row in touched]
         first = [Fraction(int(span[0])) / scale for span in spans]
         last = [Fraction(int(span[-1]) + 1) / scale for span in spans]
         if min(first) > leap and max(last) < length - leap:
@@ -147,6 +152,10 @@ def _reach_along(axis: int, probe: nn.Module, channels: int, stride: int, scale:
             return max(0, math.ceil(before), math.ceil(after)) + step - 1
         length *= 2
     raise ConfigError(f"this network looks further than {MAXIMUM_REACH} pixels, so no map by tiles can be exact")
+
+
+def _batches(positions: list[int], size: int) -> list[list[int]]:
+    return [positions[first : first + size] for first in range(0, len(positions), size)]
 
 
 def _leap(layer: nn.Module) -> int:
