@@ -4,8 +4,9 @@
 
 TerraMesh chips under simulated cloud (three draws each), whose truth is known to the pixel: cloudy is cloud and its
 shadow. SEN12MS-CR pairs under real cloud: cloudy is where the first image is 0.06 brighter in the mean of the bands.
-The restored image is held against the clear one, beside simply copying the cloudy one. Labels of land cover are Esri's
-map of the year: made by a network, and missing where it says snow, cloud or flooded vegetation.
+The restored image is held against the clear one, beside simply copying the cloudy one, and beside the two composed:
+restored where the image is brighter than that by ``codes.cloud_excess``, else as it was seen. Labels of land cover are
+Esri's map of the year: made by a network, and missing where it says snow, cloud or flooded vegetation.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from undercast.evaluate.restoration import psnr, ssim
 from undercast.evaluate.scores import iou
 from undercast.model import WEIGHTS, ModelFolder, resolve
 from undercast.predict import OpenVinoPredictor, answer_outputs
+from undercast.product.codes import CodeConfig
 from undercast.signature import Signature
 from undercast.task import NODATA
 
@@ -59,7 +61,7 @@ def main() -> None:
                 results += score(predictor, source, chip, name, draw, options.figures)
     results += means(results)
     for result in results:
-        print(f"{result.arm:16} {result.setting:32} {result.seed!s:4} {result.metric:14} {result.value:.4g}")
+        print(f"{result.arm:32} {result.setting:40} {result.seed!s:4} {result.metric:14} {result.value:.4g}")
     print(record("landcover-real", results))
 
 
@@ -81,20 +83,23 @@ def score(
         maps[arm] = answered["probabilities"]
         if "s2" in roles:
             restored[arm] = answered["restored"]
+            hidden = (cloudy - answered["restored"]).mean(axis=0) > CodeConfig().cloud_excess
+            restored[f"{arm} composed"] = np.where(hidden, answered["restored"], cloudy)
     maps["s2_clear+s1"] = answer_outputs(predictor, {"s2": images["s2_clear"], "s1": images["s1"]})["probabilities"]
     for arm, image in restored.items():
         for where, mask in (("cloudy", cloud), ("clear", ~cloud)):
             if mask.any():
-                yield Result(arm, setting, f"psnr_{where}", psnr(image, clear, mask), draw)
-                yield Result(arm, setting, f"ssim_{where}", ssim(image, clear, mask), draw)
+                named = arm if arm == "copy" else f"{signature.name} {arm}"
+                yield Result(named, setting, f"psnr_{where}", psnr(image, clear, mask), draw)
+                yield Result(named, setting, f"ssim_{where}", ssim(image, clear, mask), draw)
     if signature.task.name in chip.targets:
         label = chip.targets[signature.task.name]
         for arm, probabilities in maps.items():
             for where, mask in (("all", np.ones_like(cloud)), ("clear", ~cloud), ("cloudy", cloud)):
                 if (mask & (label != NODATA)).any():
                     found = accuracy(probabilities, label, mask)
-                    yield Result(arm, setting, f"accuracy_{where}", found[0], draw)
-                    yield Result(arm, setting, f"miou_{where}", found[1], draw)
+                    yield Result(f"{signature.name} {arm}", setting, f"accuracy_{where}", found[0], draw)
+                    yield Result(f"{signature.name} {arm}", setting, f"miou_{where}", found[1], draw)
     if figures:
         draw_chip(figures / f"landcover-real-{name}-{chip.key}-{draw}.png", images, restored, maps, chip, signature)
 
@@ -127,7 +132,7 @@ def size_and_speed(folder: ModelFolder, predictor: OpenVinoPredictor) -> Iterato
         tensors = json.loads(stream.read(length))
     running = ("running_mean", "running_var", "num_batches_tracked")
     kept = [np.prod(t["shape"]) for name, t in tensors.items() if name != "__metadata__" and not name.endswith(running)]
-    yield Result("landcover-s1s2", "size", "parameters", float(sum(kept)))
+    yield Result(folder.name, "size", "parameters", float(sum(kept)))
     random = np.random.default_rng(0)
     batch = {
         role: random.uniform(*modality.valid_range, (1, len(modality.bands), 512, 512)).astype(np.float32)
@@ -139,7 +144,7 @@ def size_and_speed(folder: ModelFolder, predictor: OpenVinoPredictor) -> Iterato
         begun = time.perf_counter()
         predictor.outputs(batch)
         times.append(time.perf_counter() - begun)
-    yield Result("landcover-s1s2", "size", "megapixels_per_second", 512 * 512 / 1e6 / float(np.median(times)))
+    yield Result(folder.name, "size", "megapixels_per_second", 512 * 512 / 1e6 / float(np.median(times)))
 
 
 def draw_chip(

@@ -106,7 +106,7 @@ def test_cloud_without_radar_is_a_code_of_its_own(tmp_path, cover_model, inputs,
     assert verify_product(tmp_path / "out").problems == []
     codes, flags = read(tmp_path / "out/class.tif")[0], read(tmp_path / "out/inputs.tif")[0]
     with np.errstate(invalid="ignore"):
-        bright = (images["s2"] - np.clip(images["s2"], 0, 0.3)).mean(axis=0) > 0.1
+        bright = (images["s2"] - np.clip(images["s2"], 0, 0.3)).mean(axis=0) > 0.15
     cloud = touched(bright, scale) & (flags == 1)
     assert cloud.any()
     cloud &= (codes == 253) | (read(tmp_path / "out/likelihood.tif")[0] < 100)  # rounded, 100 % may be 1

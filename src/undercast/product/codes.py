@@ -60,12 +60,12 @@ class CodeConfig(Settings):
         default=0.02, ge=0, lt=0.5, description="flood: 'uncertain' nearer to the threshold than this, probability"
     )
     cloud_excess: float = Field(
-        default=0.1,
+        default=0.15,
         gt=0,
         description="an image that the model restores is cloudy where it is this much brighter, mean reflectance",
     )
     cloud_likelihood: float = Field(
-        default=0.6,
+        default=0.5,
         ge=0,
         le=1,
         description="code 253 where it is cloudy, nothing else was seen and the likeliest class has less; 0: never",
