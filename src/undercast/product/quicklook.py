@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 
 from undercast.product.area import ground_size
-from undercast.product.codes import DRY, Entry
+from undercast.product.codes import Entry
 from undercast.product.summary import square_km
 from undercast.raster.windows import Window
 
@@ -188,12 +188,12 @@ def _grey(image: NDArray[np.float32]) -> NDArray[np.float32]:
 def _paint(
     codes: NDArray[np.uint8], background: NDArray[np.float32], entries: tuple[Entry, ...]
 ) -> NDArray[np.float32]:
-    """The classes in their colours ``[h, w, 3]``; the first keeps a little of the image, so that the land is known."""
+    """The classes in their colours ``[h, w, 3]``; the background keeps a little of the image, so that land is known."""
     table = np.zeros((256, 3), np.float32)
     for entry in entries:
         table[entry.value] = np.array(entry.rgb, np.float32) / 255
     painted = table[codes]
-    first = codes == entries[0].value if entries[0].value == DRY else np.zeros(codes.shape, bool)
+    first = np.zeros(codes.shape, bool) if entries[0].event else codes == entries[0].value
     shade = 0.62 + 0.38 * _grey(background)
     painted[first] *= shade[first]
     return painted
