@@ -1,12 +1,14 @@
 """The models in the package: complete, small, equal to their weights, and better than a rule on scenes never seen."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from undercast.datasets import Sen1Floods11, SimulatedChips
-from undercast.evaluate import baseline, report, score
+from undercast.evaluate import baseline, extent, report, score
 from undercast.export import agreement, load_segmenter
 from undercast.model import CARD, ModelFolder, installed, resolve
 from undercast.predict import OpenVinoPredictor, answer
@@ -60,3 +62,16 @@ def test_what_was_not_seen_changes_nothing_beyond_the_reach(student: ModelFolder
     cut = image.copy()
     cut[:, :, : 96 - reach] = np.nan
     np.testing.assert_allclose(answer(predictor, {"s1": cut})[:, :, 96:], whole[:, :, 96:], atol=1e-5)
+
+
+def test_the_landslide_model_is_ahead_of_a_fall_in_backscatter_on_scenes_never_seen() -> None:
+    model = resolve("landslide-s1")
+    assert "simulated" in (model.path / CARD).read_text("utf-8")
+    chips = SimulatedChips(8_100_000, 40, 64, "landslide", ("s1_pre", "s1_post"), ("landslide",))
+    found = extent.ask(OpenVinoPredictor(model, threads=1), chips)
+    rule = []
+    for number, one in enumerate(found):
+        images = chips[number].images
+        fall = gaussian_filter(images["s1_pre"][1] - images["s1_post"][1], 2.5)
+        rule.append(replace(one, probability=(fall - np.median(fall)).ravel().astype(np.float64)))
+    assert extent.auprc(found) > 1.2 * extent.auprc(rule)
