@@ -15,8 +15,9 @@ def map_(
         list[str],
         typer.Argument(
             metavar="INPUT...",
-            help="Rasters: FILE, ROLE=FILE or ROLE:BAND=FILE; FILE@2 is its second band. Permanent water is told from "
-            "flood by occurrence=FILE (JRC, percent), reference=FILE (a mask) or s1_pre=FILE (an image from before); "
+            help="Rasters: FILE, ROLE=FILE or ROLE:BAND=FILE; FILE@2 is its second band. Models of several images take "
+            "s2=FILE s1=FILE, and may do without one. Permanent water is told from flood by occurrence=FILE (JRC, "
+            "percent), reference=FILE (a mask) or s1_pre=FILE (an image from before); "
             "dem=FILE (metres) excludes ground where no flood can be. A FOLDER is a batch: each folder in it is a "
             "scene, and so is each name of rasters in it (a_VV.tif, a_VH.tif and a_dem.tif are one).",
             show_default=False,
