@@ -45,12 +45,12 @@ def main() -> None:
                 continue
             sizes = sorted(found)
             mean = np.array([np.mean(found[size]) for size in sizes])
-            bar = np.array([np.std(found[size], ddof=1) / np.sqrt(len(found[size])) for size in sizes])
+            bar = np.array([np.std(found[size]) / np.sqrt(max(1, len(found[size]) - 1)) for size in sizes])
             axis.errorbar(sizes, mean, bar, color=color, label=arm, marker="o", capsize=3, linewidth=1.6)
         axis.set_xscale("log")
         axis.set_xticks([2, 5, 10, 20, 110], ["2", "5", "10", "20", "110"])
         axis.minorticks_off()
-        axis.set_yscale("symlog", linthresh=10) if logarithmic else axis.axhline(0, color="#bbbbbb", linewidth=0.8)
+        axis.set_yscale("log" if logarithmic else "linear")
         axis.set_title(title, fontsize=10)
         axis.grid(alpha=0.25)
     for axis in axes[1]:

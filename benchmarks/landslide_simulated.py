@@ -171,7 +171,10 @@ def record_all(work: Path) -> None:
     for kept in sorted((work / "runs").glob("[!.]*.npz")):
         arm, chips, seed, *variant = kept.stem.split("_", 3)
         setting = " ".join([chips, *variant])
-        found = measures(load(kept, "test"), load(kept, "validation"))
+        measured = kept.with_suffix(".json")
+        if not measured.is_file():
+            measured.write_text(json.dumps(measures(load(kept, "test"), load(kept, "validation"))))
+        found = json.loads(measured.read_text())
         rows += [Result(arm, setting, key, value, int(seed), "test") for key, value in found.items()]
     print(record("landslide-simulated", rows), f"{len(rows)} rows")
 
