@@ -1,18 +1,19 @@
 """A teacher squeezed into students a few hundred times smaller, on simulated clouds.
 
-Arms: ``teacher`` (one network that planned itself), ``ensemble`` (all of them, mirrored views), ``student`` (labels
-alone), ``student+kd`` (labels and the ensemble's answers, also on chips nobody labelled) and its quantised graph,
-``student+kd+int8``. The labels are the same for all; a member of the ensemble differs from the next in its fold and its
-weights, a student from the next in its weights and what it is shown when. Both students take the same steps of the same
-number of chips. Test chips are of seeds that nothing else sees.
+Arms: ``teacher`` (one network that planned itself), ``ensemble`` (all there are, in two mirrored views), ``student``
+(labels alone), ``student+kd`` (labels and the ensemble's answers, also on chips nobody labelled) and its quantised
+graph, ``student+kd+int8``. The labels are the same for all; a student differs from the next of its kind in its weights
+and in what it is shown when. Both kinds take the same steps of the same number of chips. Test chips are of seeds that
+nothing else sees.
 
 Metrics: ``jaccard`` is the pooled IoU of cloud, as the paper's; ``jaccard_shadow``, ``jaccard_mean`` (over clear, cloud
 and shadow), ``parameters``, ``macs_per_pixel``, ``bytes`` (of the graph, or of the weights where there is none) and
-``ms_per_mpx`` (one thread, chips of 256×256; only ratios within a run count). Writes ``results/clouds-simulated.csv``.
+``ms_per_mpx`` (one thread, a chip of 256×256, teachers on torch in bf16, students on OpenVINO; only ratios within a run
+count). Writes ``results/clouds-simulated.csv``.
 
-    python benchmarks/clouds_simulated.py --work /tmp/clouds train --seeds 0 1 2 --students unet-8x3 unet-8x4
-    python benchmarks/clouds_simulated.py --work /tmp/clouds score --seeds 0 1 2 --students unet-8x3 unet-8x4
-    python benchmarks/clouds_simulated.py --work /tmp/clouds figure
+    python benchmarks/clouds_simulated.py train --work DIR --students unet-8x3 --seeds 7 8 9
+    python benchmarks/clouds_simulated.py score --work DIR --students unet-8x3 --seeds 7 8 9
+    python benchmarks/clouds_simulated.py figure
 """
 
 import argparse
@@ -21,6 +22,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +36,22 @@ from undercast.datasets.bands import OfBands
 from undercast.engine.place import Place
 from undercast.evaluate import score
 from undercast.evaluate.scores import iou
-from undercast.export import load_segmenter
-from undercast.model import WEIGHTS, ModelFolder
+from undercast.export import export_model, load_segmenter
+from undercast.model import ONNX_INT8, WEIGHTS, ModelFolder
 from undercast.nets import Segmenter
 from undercast.predict import OpenVinoPredictor, Predictor
+from undercast.predict.committee import Views
 from undercast.recipes import clouds
 from undercast.recipes.ensemble import open_ensemble
 
 RECIPE = Path(__file__).parents[1] / "recipes/clouds/simulated.toml"
 TEST = SimulatedChips(9_000_000, 200, 256, "clouds", ("s2",), ("clouds",))
 BENCHMARK = "clouds-simulated"
+DRAW = 7
+"""Seed of the draw of labelled chips and the cut of folds."""
+VIEWS: Views = 2
+PLANNED = "nnunet"
+VALIDATION = SimulatedChips(300_000, 60, 256, "clouds", ("s2",), ("clouds",))
 
 
 def settings_of(student: str) -> list[str]:
@@ -75,11 +83,11 @@ def members(work: Path) -> list[Path]:
 
 def train_student(work: Path, arm: str, student: str, seed: int, threads: int) -> Path:
     """A student with or without the ensemble."""
-    settings = [*settings_of(student), f"seed={seed}", "draw=0"]
+    settings = [*settings_of(student), f"seed={seed}", f"draw={DRAW}"]
     if arm == "student":
         return train(work, f"{arm}-{student}-{seed}", [*settings, "arm=supervised"], threads)
     given = ", ".join(f"'{folder}'" for folder in members(work))
-    return train(work, f"{arm}-{student}-{seed}", [*settings, f"teacher.given=[{given}]", "int8=true"], threads)
+    return train(work, f"{arm}-{student}-{seed}", [*settings, f"teacher.given=[{given}]"], threads)
 
 
 def jaccards(predictor: Predictor, test: OfBands) -> dict[str, float]:
@@ -112,7 +120,9 @@ def macs_per_pixel(network: Segmenter, size: int = 256) -> float:
     return total / size**2
 
 
-def speeds(asked: Mapping[str, Callable[[], object]], pixels: int, rounds: int = 15) -> dict[str, float]:
+def speeds(
+    asked: Mapping[tuple[str, str], Callable[[], object]], pixels: int, rounds: int = 15
+) -> dict[tuple[str, str], float]:
     """Milliseconds a megapixel of each, on one thread: processor time, the best of ``rounds`` taken in turn."""
     best = dict.fromkeys(asked, np.inf)
     for _ in range(rounds):
@@ -125,55 +135,55 @@ def speeds(asked: Mapping[str, Callable[[], object]], pixels: int, rounds: int =
 
 def score_all(work: Path, students: list[str], seeds: list[int]) -> None:
     """Score every folder that is there, and time one of each kind in one run."""
-    test = OfBands(replace(TEST, cache=work / "chips"), {"s2": ("B02", "B03", "B04", "B08")})
     torch.set_num_threads(1)
-    image = {"s2": np.ascontiguousarray(test[0].images["s2"][None])}
-    timed: dict[str, Callable[[], object]] = {}
+    bands = {"s2": ("B02", "B03", "B04", "B08")}
+    test = OfBands(replace(TEST, cache=work / "chips"), bands)
+    tiles = OfBands(replace(VALIDATION, cache=work / "chips"), bands)
+    image = {"s2": np.nan_to_num(test[1].images["s2"][None], nan=0.2)}
+    timed: dict[tuple[str, str], Callable[[], object]] = {}
     what: dict[tuple[str, str], dict[str, float]] = {}
-    folders = members(work)
-    planned = "nnunet"
-    with torch.autocast("cpu", torch.bfloat16):
-        for seed, folder in enumerate(folders):
-            rows = jaccards(open_ensemble([folder], views=1), test)
-            _record("teacher", planned, rows, seed)
-        if folders:
-            network = load_segmenter(ModelFolder.open(folders[0]))
-            size = float(sum(p.numel() for p in network.parameters()))
-            bytes_ = float((folders[0] / WEIGHTS).stat().st_size)
-            macs = macs_per_pixel(network)
-            what["teacher", planned] = {"parameters": size, "bytes": bytes_, "macs_per_pixel": macs}
-            views = 2
-            what["ensemble", planned] = {
-                "parameters": size * len(folders), "bytes": bytes_ * len(folders),
-                "macs_per_pixel": macs * len(folders) * views,
-            }  # fmt: skip
-            _record("ensemble", planned, jaccards(open_ensemble(folders, views=views), test), 0)
-            single = open_ensemble(folders[:1], views=1)
-            timed["teacher", planned] = lambda: single.predict(image)  # type: ignore[index]
+    if folders := members(work):
+        _score_teachers(folders, test, what)
+        single = open_ensemble(folders[:1], views=1)
+        timed["teacher", PLANNED] = lambda: single.predict(image)
     for student in students:
-        for arm in ("student", "student+kd"):
-            for seed in seeds:
-                folder = work / f"{arm}-{student}-{seed}" / "student"
-                if not (folder / "signature.json").is_file():
-                    continue
-                model = ModelFolder.open(folder)
-                precisions = ["fp32", "int8"] if arm == "student+kd" else ["fp32"]
-                for precision in precisions:
-                    predictor = OpenVinoPredictor(model, precision, threads=1)
-                    name = arm if precision == "fp32" else f"{arm}+int8"
-                    _record(name, student, jaccards(predictor, test), seed)
-                    network = load_segmenter(model)
-                    what[name, student] = {
-                        "parameters": float(sum(p.numel() for p in network.parameters())),
-                        "bytes": float(model.graph(precision).stat().st_size),
-                        "macs_per_pixel": macs_per_pixel(network),
-                    }
-                    timed.setdefault((name, student), lambda p=predictor: p.predict(image))  # type: ignore[misc, call-overload]
+        for arm, seed in ((arm, seed) for arm in ("student", "student+kd") for seed in seeds):
+            folder = work / f"{arm}-{student}-{seed}" / "student"
+            if not (folder / "signature.json").is_file():
+                continue
+            model = ModelFolder.open(folder)
+            if arm == "student+kd" and not (folder / ONNX_INT8).is_file():
+                found = export_model(model, [tiles[number] for number in range(16)], int8=True)
+                print(*found, sep="\n")
+            for precision in ("fp32", "int8") if arm == "student+kd" else ("fp32",):
+                predictor = OpenVinoPredictor(model, precision, threads=1)
+                name = arm if precision == "fp32" else f"{arm}+int8"
+                _record(name, student, jaccards(predictor, test), seed)
+                what[name, student] = sizes(load_segmenter(model), model.graph(precision))
+                timed.setdefault((name, student), partial(predictor.predict, image))
     with torch.autocast("cpu", torch.bfloat16):
         taken = speeds(timed, image["s2"].shape[2] * image["s2"].shape[3])
     for key, values in what.items():
-        more = {"ms_per_mpx": taken[key]} if key in taken else {}  # type: ignore[index]
-        _record(*key, values | more, "")
+        _record(*key, values | ({"ms_per_mpx": taken[key]} if key in taken else {}), "")
+
+
+def _score_teachers(folders: list[Path], test: OfBands, what: dict[tuple[str, str], dict[str, float]]) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        for number, folder in enumerate(folders):
+            _record("teacher", PLANNED, jaccards(open_ensemble([folder], views=1), test), DRAW + number)
+        _record("ensemble", PLANNED, jaccards(open_ensemble(folders, views=VIEWS), test), DRAW)
+    one = sizes(load_segmenter(ModelFolder.open(folders[0])), folders[0] / WEIGHTS)
+    what["teacher", PLANNED] = one
+    asked = {"parameters": len(folders), "bytes": len(folders), "macs_per_pixel": len(folders) * VIEWS}
+    what["ensemble", PLANNED] = {name: one[name] * times for name, times in asked.items()}
+
+
+def sizes(network: Segmenter, file: Path) -> dict[str, float]:
+    """Parameters, multiplications a pixel, and bytes of ``file``."""
+    parameters = float(sum(p.numel() for p in network.parameters()))
+    return {
+        "parameters": parameters, "macs_per_pixel": macs_per_pixel(network), "bytes": float(file.stat().st_size),
+    }  # fmt: skip
 
 
 def _record(arm: str, setting: str, values: Mapping[str, float], seed: int | str) -> None:
@@ -230,18 +240,23 @@ def figure(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["ensemble", "train", "score", "figure"])
-    parser.add_argument("--work", type=Path, required=True, help="folder for models, answers and the cache of chips")
-    parser.add_argument("--students", nargs="+", default=["unet-8x3", "unet-8x4"])
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("runs/clouds-simulated"),
+        help="folder for models, answers and the cache of chips",
+    )
+    parser.add_argument("--students", nargs="+", default=["unet-8x3"])
     parser.add_argument("--arms", nargs="+", default=["student", "student+kd"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--members", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
+    parser.add_argument("--members", type=int, default=1, help="folds of the labelled chips to train a teacher for")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     if chosen.what in ("ensemble", "train"):
         train(
             chosen.work,
             "ensemble",
-            ["arm=ensemble", "seed=0", "draw=0", f"teacher.members={chosen.members}"],
+            ["arm=ensemble", f"seed={DRAW}", f"teacher.members={chosen.members}"],
             chosen.threads,
         )
     if chosen.what == "train":
