@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from undercast.datasets import Sen1Floods11, SimulatedChips
+from undercast.datasets import Sen1Floods11, SimulatedChips, UkisCsmask
+from undercast.datasets.bands import OfBands
 from undercast.evaluate import baseline, extent, report, score
 from undercast.export import agreement, load_segmenter
 from undercast.model import CARD, ModelFolder, installed, resolve
@@ -75,3 +76,56 @@ def test_the_landslide_model_is_ahead_of_a_fall_in_backscatter_on_scenes_never_s
         fall = gaussian_filter(images["s1_pre"][1] - images["s1_post"][1], 2.5)
         rule.append(replace(one, probability=(fall - np.median(fall)).ravel().astype(np.float64)))
     assert extent.auprc(found) > 1.2 * extent.auprc(rule)
+
+
+# --- clouds-s2
+
+SKIES = SimulatedChips(first_seed=8_500_000, count=16, size=192, task_name="clouds", roles=("s2",), targets=("clouds",))
+FOUR = {"s2": ("B02", "B03", "B04", "B08")}
+CLOUDS_DATA = Path(__file__).parents[2] / "shared/data/clouds"
+
+
+@pytest.fixture(scope="module")
+def mask() -> ModelFolder:
+    return resolve("clouds-s2")
+
+
+def test_the_cloud_mask_takes_four_bands_and_flies(mask: ModelFolder) -> None:
+    assert mask.signature.inputs["s2"].bands == FOUR["s2"]
+    assert mask.signature.inputs["s2"].unit == "reflectance"
+    assert [label.name for label in mask.signature.task.classes] == ["clear", "cloud", "shadow"]
+    assert mask.graph("int8").stat().st_size <= 300_000
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_law_08_the_graphs_of_the_cloud_mask_agree_with_its_weights(mask: ModelFolder, precision: str) -> None:
+    chips = [OfBands(SKIES, FOUR)[number] for number in range(8)]
+    for found in agreement(mask, load_segmenter(mask), chips, precision):
+        assert found.classes >= {"fp32": 0.9999, "int8": 0.98}[precision]
+
+
+def test_the_cloud_mask_is_ahead_of_a_threshold_on_skies_never_seen(mask: ModelFolder) -> None:
+    predictor, chips = OpenVinoPredictor(mask, threads=1), OfBands(SKIES, FOUR)
+    hit = {name: np.zeros(2) for name in ("mask", "threshold")}
+    for number in range(len(chips)):
+        chip = chips[number]
+        known = chip.valid("s2")
+        truth = (chip.targets["clouds"] == 1)[known]
+        answers = {"mask": answer(predictor, chip.images).argmax(axis=0) == 1, "threshold": chip.images["s2"][0] > 0.22}
+        for name, found in answers.items():
+            hit[name] += ((found[known] & truth).sum(), (found[known] | truth).sum())
+    jaccard = {name: inside / either for name, (inside, either) in hit.items()}
+    assert jaccard["mask"] > jaccard["threshold"] + 0.02
+    assert jaccard["mask"] > 0.8
+
+
+@pytest.mark.parametrize("sensor", ["sentinel2", "landsat7"])
+def test_the_cloud_mask_finds_the_clouds_of_real_images(mask: ModelFolder, sensor: str) -> None:
+    """It learned from both, so that this says only that reading, bands and units are those of its training."""
+    if not CLOUDS_DATA.is_dir():
+        pytest.skip("shared data absent")
+    chips = OfBands(UkisCsmask(CLOUDS_DATA / "ukis-csmask"), FOUR)
+    chip = next(chips[number] for number in range(len(chips)) if chips.index[number].key == sensor)
+    found, truth = answer(OpenVinoPredictor(mask, threads=1), chip.images).argmax(axis=0), chip.targets["clouds"]
+    assert ((found == 1) & (truth == 1)).sum() / ((found == 1) | (truth == 1)).sum() > 0.6
+    assert (found[truth == 0] == 0).mean() > 0.8
