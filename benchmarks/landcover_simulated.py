@@ -79,7 +79,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "missing": {"augment": MISSING},
     "soft": {"through_cloud": {"soft": True}},
     "turns": {"augment": TURNS},
-    "best": {"start": True, "through_cloud": {"answers": 1.0, "normalised": True}, "augment": TURNS},
+    "best": {"start": True, "through_cloud": {"answers": 1.0, "normalised": True}, "augment": {**TURNS, **MISSING}},
 }
 """Arm → what differs from the paper's form at this size."""
 
