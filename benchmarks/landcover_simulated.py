@@ -2,8 +2,8 @@
 
 Every arm of a seed takes the same steps of the same number of crops of the same chips. The test chips are of seeds that
 nothing else sees; ``cover-N`` are the same grounds under another share of cloud. Scores are over pixels that both
-sensors saw, cloudy where there is cloud or its shadow. Which options are in ``best`` was decided on the validation
-chips of seed 0 (``BEST``). Writes ``results/landcover-simulated.csv`` and, with ``--figure``, draws mIoU against cloud cover.
+sensors saw, cloudy where there is cloud or its shadow. Which arm is ``best`` was decided on the validation
+chips of seed 0. Writes ``results/landcover-simulated.csv`` and, with ``--figure``, draws mIoU against cloud cover.
 
     python benchmarks/landcover_simulated.py --seeds 0 1 2 --work /tmp/landcover-simulated
     python benchmarks/landcover_simulated.py --figure --work /tmp/landcover-simulated
