@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from record import RESULTS
 from undercast.evaluate.figures import GREY, INK, save_figure
@@ -48,6 +49,11 @@ def read(name: str, split: str) -> dict[str, dict[str, list[float]]]:
     return found
 
 
+def spread_of(values: NDArray[np.float64]) -> float:
+    """Standard deviation over seeds; 0 of a single one."""
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+
+
 def draw() -> Path:
     """Draw both panels; returns the file."""
     figure = Figure(figsize=(10.5, 4.6), facecolor="white")
@@ -66,14 +72,13 @@ def draw() -> Path:
             if points[0][0] == 0:  # no hand labels at all: a level, not a curve
                 values = points[0][1]
                 axes.axhline(values.mean(), color=color, linewidth=1.3, linestyle=(0, (5, 3)), label=TOLD[arm])
-                axes.axhspan(
-                    values.mean() - values.std(ddof=1), values.mean() + values.std(ddof=1), color=color, alpha=0.1
-                )
+                low, high = values.mean() - spread_of(values), values.mean() + spread_of(values)
+                axes.axhspan(low, high, color=color, alpha=0.1)
                 continue
             ticks |= {labels for labels, _ in points}
             x = np.array([labels for labels, _ in points]) * 1.03 ** (place - 2)
             mean = [values.mean() for _, values in points]
-            spread = [values.std(ddof=1) if len(values) > 1 else 0 for _, values in points]
+            spread = [spread_of(values) for _, values in points]
             axes.errorbar(
                 x, mean, spread, color=color, marker=marker, markersize=5, linewidth=1.5, capsize=3, label=TOLD[arm]
             )
@@ -84,7 +89,9 @@ def draw() -> Path:
         axes.set_xscale("log")
         axes.set_xticks(sorted(ticks), [str(labels) for labels in sorted(ticks)], minor=False)
         axes.minorticks_off()
-        axes.set_title(title, loc="left", fontsize=11, color=INK)
+        counts = {len(values) for settings in read(name, split).values() for values in settings.values()}
+        seeds = f"{min(counts)} to {max(counts)} seeds" if len(counts) > 1 else f"seeds: {max(counts)}"
+        axes.set_title(f"{title} ({seeds})", loc="left", fontsize=11, color=INK)
         axes.set_xlabel("labelled chips", color=INK)
         axes.set_ylabel("pooled IoU of water" if name == "flood-simulated" else "pooled IoU of flood", color=INK)
         axes.grid(axis="y", color="#e6e9ed", linewidth=0.7)

@@ -104,10 +104,10 @@ def iou_at(histogram: NDArray[np.float64], threshold: float) -> float:
     return float(answered[1] / (histogram[1].sum() + answered[0]))
 
 
-def report() -> None:
+def report(name: str) -> None:
     """Print mean and standard deviation over seeds, and what distillation adds to the same seed without it."""
     found: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
-    for row in _rows():
+    for row in _rows(name):
         found[row["setting"], row["arm"], f"{row['split']} {row['metric']}"][row["seed"]] = float(row["value"])
     for metric in ("val pooled_iou", "val auprc", "val pooled_iou_at_half"):
         print(f"\n{metric}: mean ± std over seeds; difference to supervised of the same seed")
@@ -130,8 +130,8 @@ def _pooled(table: Table) -> NDArray[np.float64]:
     return pooled
 
 
-def _rows() -> list[dict[str, Any]]:
-    path = RESULTS / f"{NAME}.csv"
+def _rows(name: str) -> list[dict[str, Any]]:
+    path = RESULTS / f"{name}.csv"
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -159,11 +159,11 @@ class InMemory:
         return self.chips[number]
 
 
-def collect(work: Path) -> Path:
-    """Write what the runs in ``work`` left as rows."""
+def collect(work: Path, name: str) -> Path:
+    """Write what the runs in ``work`` left as rows of ``results/NAME.csv``."""
     found = [json.loads(file.read_text("utf-8")) for file in sorted(work.glob("*/found.json"))]
     return record(
-        NAME,
+        name,
         [
             Result(run["arm"], run["setting"], metric, value, run["seed"], split)
             for run in found
@@ -181,14 +181,15 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--set", dest="more", action="append", default=[], help="key=value over the recipe, to try out")
     parser.add_argument("--collect", action="store_true", help="write the rows of all runs in --work and stop")
+    parser.add_argument("--name", default=NAME, help="of the results, where another design is kept beside")
     parser.add_argument("--report", action="store_true", help="print the rows, seeds together, and stop")
     chosen = parser.parse_args()
     if chosen.report:
-        return report()
+        return report(chosen.name)
     if chosen.work is None:
         parser.error("--work is needed")
     if chosen.collect:
-        return print(collect(chosen.work))
+        return print(collect(chosen.work, chosen.name))
     chips = InMemory(open_dataset(chosen.data))
     for setting in chosen.settings:
         for seed in chosen.seeds or SEEDS[setting]:
