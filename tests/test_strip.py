@@ -14,7 +14,7 @@ from undercast.bands import S1
 from undercast.cli.main import app
 from undercast.errors import InputError, ModelError
 from undercast.mapping import map_scene
-from undercast.mapping.stream import ACCURACY, FALSE_POSITIVES, Stream, StreamConfig
+from undercast.mapping.stream import ACCURACY, DROP_ABOVE, FALSE_POSITIVES, Stream, StreamConfig
 from undercast.model import ModelFolder, write_signature
 from undercast.predict import OpenVinoPredictor, Strip, StripConfig
 from undercast.raster import read_array, write_raster
@@ -154,12 +154,12 @@ def test_the_verb_gives_a_line_a_frame(tmp_path, tiny_clouds, strip):
 def test_measured_rates_are_stated(tmp_path, tiny_clouds, strip):
     (tmp_path / "m").mkdir()
     (tmp_path / "m/model.onnx").write_bytes(tiny_clouds.graph().read_bytes())
-    scores = {ACCURACY: 0.95, FALSE_POSITIVES: 0.011}
+    scores = {DROP_ABOVE: 0.74, ACCURACY: 0.95, FALSE_POSITIVES: 0.011}
     write_signature(tiny_clouds.signature.model_copy(update={"scores": scores}), tmp_path / "m")
     write_strip(tmp_path / "strip.tif", strip)
     result = CliRunner().invoke(app, ["stream", str(tmp_path / "strip.tif"), "-m", str(tmp_path / "m")])
-    assert "accuracy 95.0%, 1.1% of the frames worth sending dropped" in result.stderr
-    arguments = ["stream", str(tmp_path / "strip.tif"), "-m", str(tmp_path / "m"), "--drop-above", "0.8"]
+    assert "dropped above 74% cloud; accuracy 95.0%, 1.1% of the frames worth sending dropped" in result.stderr
+    arguments = ["stream", str(tmp_path / "strip.tif"), "-m", str(tmp_path / "m"), "--drop-above", "0.7"]
     assert "was not measured" in CliRunner().invoke(app, arguments).stderr
 
 

@@ -29,8 +29,9 @@ def stream(
     model: Annotated[str, typer.Option("--model", "-m", help="An installed model, or a model folder.")] = "clouds-s2",
     lines: Annotated[int, typer.Option(min=1, help="Lines of a frame.")] = 256,
     drop_above: Annotated[
-        float, typer.Option(min=0, max=1, help="A frame with more cloud than this is dropped, share.")
-    ] = 0.7,
+        float | None,
+        typer.Option(min=0, max=1, help="A frame with more cloud is dropped, share; as the model says, else 0.7."),
+    ] = None,
     precision: Annotated[Literal["fp32", "int8"], typer.Option(help="Which graph of the model to run.")] = "fp32",
     optical: Annotated[
         Literal["counts", "counts-1000", "reflectance"] | None,
@@ -49,7 +50,7 @@ def stream(
     from undercast.model import resolve
     from undercast.predict import OpenVinoPredictor
 
-    given = override({"frame": lines, "drop_above": drop_above}, assign or [])
+    given = override({"frame": lines} | ({} if drop_above is None else {"drop_above": drop_above}), assign or [])
     config, folder = validate(given, StreamConfig, "--set"), resolve(model)
     raw = inputs == [STDIN]
     source = _raw(folder.signature, width, dtype, optical) if raw else _rasters(inputs, folder.signature, optical)

@@ -20,16 +20,22 @@ from undercast.product.codes import encode, overrule
 from undercast.task import NODATA
 
 CLOUDY = 0.7
-"""Share of cloud above which a frame is not worth sending; the scores below are of this threshold."""
-ACCURACY, FALSE_POSITIVES = "downlink accuracy", "downlink false positives"
-"""Scores of a signature: share of frames decided right, and share of the frames worth sending that were dropped."""
+"""Share of cloud above which a frame is not worth sending."""
+DROP_ABOVE, ACCURACY, FALSE_POSITIVES = "downlink drop_above", "downlink accuracy", "downlink false positives"
+"""Scores of a signature: the answered share above which a frame is best dropped, then the share of frames so decided
+right, and the share of the frames worth sending that were dropped."""
 
 
 class StreamConfig(Settings):
     """How a strip becomes frames, and when a frame is dropped."""
 
     frame: int = Field(default=256, ge=1, description="lines of a frame")
-    drop_above: float = Field(default=CLOUDY, ge=0, le=1, description="a frame with more cloud is dropped, share")
+    drop_above: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="a frame with more cloud is dropped, share; None: the model's own, or 0.7",
+    )
     strip: StripConfig = Field(default=StripConfig(), description="how the strip is cut")
     domain: DomainConfig = Field(default=DomainConfig(), description="when a pixel is outside the model's training")
 
@@ -69,6 +75,8 @@ class Stream:
         self._names = [label.name for label in self.signature.task.classes]
         if "cloud" not in self._names:
             raise ModelError(f"model {self.signature.name} answers {', '.join(self._names)}, and none of them is cloud")
+        own = self.signature.scores.get(DROP_ABOVE, CLOUDY)
+        self.drop_above = own if self.config.drop_above is None else self.config.drop_above
         self._strip = Strip(predictor, width, self.config.strip)
         self._guard = Guard.of_pixels(self.signature, self.config.domain)
         self._waiting = np.empty((2, 0, width), np.uint8)
@@ -88,10 +96,10 @@ class Stream:
 
         The rates are those of the model's own signature; None where it states none, or the threshold is another.
         """
-        scores = self.signature.scores if self.config.drop_above == CLOUDY else {}
+        scores = self.signature.scores if self.drop_above == self.signature.scores.get(DROP_ABOVE, CLOUDY) else {}
         rates = {name: scores.get(name) for name in (ACCURACY, FALSE_POSITIVES)}
         model = {"model": self.signature.name, "version": self.signature.version}
-        return model | {"drop_above": self.config.drop_above, **{k.replace(" ", "_"): v for k, v in rates.items()}}
+        return model | {"drop_above": self.drop_above, **{k.replace(" ", "_"): v for k, v in rates.items()}}
 
     def _frames(self, answers: Iterable[AnsweredLines]) -> list[Frame]:
         frames = []
@@ -110,7 +118,7 @@ class Stream:
         seen = int(counts.sum())
         shares = {name: float(count) / seen for name, count in zip(self._names, counts, strict=True)} if seen else {}
         # a frame of which nothing was seen has nothing to send
-        drop = not seen or shares["cloud"] > self.config.drop_above
+        drop = not seen or shares["cloud"] > self.drop_above
         number, first = self._number, self._first
         self._number, self._first = number + 1, first + lines
         return Frame(number, first, lines, seen / called.size, shares, "drop" if drop else "downlink", codes)
