@@ -8,15 +8,21 @@
 
 import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from landcover_simulated import BANDS, CHIPS, VALIDATION, chips_of, settings, trained
 from undercast.config import dump_toml
 from undercast.engine.place import Place
 from undercast.recipes import landcover
-from undercast.recipes.stage import Stages
+from undercast.recipes.stage import Plan, Stages
 
 ARM, SEED = "all", 0
+TOLD = (
+    "It has seen simulated scenes alone, and few steps of them: on simulated scenes that nothing else saw its mean IoU "
+    "of six classes is 0.43 (0.52 where the sky is clear, 0.35 under cloud, 0.25 without s2, 0.33 without s1). On real "
+    "scenes it has no score."
+)
 
 
 def main() -> None:
@@ -45,7 +51,12 @@ def main() -> None:
         config_toml=dump_toml(config),
         resume=True,
     )
-    print(stages.complete("student", config.student.fit, lambda: landcover.through_cloud(config, chips, teacher)))
+
+    def prepare() -> Plan:
+        plan = landcover.through_cloud(config, chips, teacher)
+        return replace(plan, about=f"{plan.about} {TOLD}")
+
+    print(stages.complete("student", config.student.fit, prepare))
 
 
 if __name__ == "__main__":

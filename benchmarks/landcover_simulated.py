@@ -309,12 +309,14 @@ def draw(results: Path) -> None:
             continue
         x = sorted(points)
         y, low, high = (np.array([f(points[share]) for share in x]) for f in (np.mean, np.min, np.max))
-        axes.plot(x, y, "o-", color=colour, label=arm, linestyle="--" if arm == "teacher" else "-", markersize=4)
+        axes.plot(x, y, marker="o", color=colour, label=arm, linestyle="--" if arm == "teacher" else "-", markersize=4)
         axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set(xlabel="cloud cover, %", ylabel="mIoU of six classes, all pixels", xticks=[0, 25, 50, 75, 100])
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, ncols=2)
-    axes.set_title("Land cover through simulated clouds: mean of the seeds, lowest to highest shaded", fontsize=10)
+    seeds = len({row["seed"] for row in rows})
+    of_seeds = "seed 0 alone" if seeds == 1 else f"mean of up to {seeds} seeds, lowest to highest shaded"
+    axes.set_title(f"Land cover through simulated clouds: {of_seeds}", fontsize=10)
     path = Path(__file__).parent / "figures/landcover-simulated.png"
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=130)

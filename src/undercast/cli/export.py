@@ -19,6 +19,7 @@ def export(
     from dataclasses import asdict
 
     from undercast.datasets import open_dataset
+    from undercast.datasets.bands import OfBands
     from undercast.errors import InputError
     from undercast.export import export_model
     from undercast.model import resolve
@@ -26,7 +27,9 @@ def export(
     folder = resolve(model)
     source = open_dataset(data, roles=tuple(folder.signature.inputs))
     folder.signature.check_roles(set(source.modalities))
-    for role, modality in folder.signature.inputs.items():
+    inputs = folder.signature.inputs
+    source = OfBands(source, {role: inputs[role].bands for role in inputs if role in source.modalities})
+    for role, modality in inputs.items():
         if source.modalities[role] != modality:
             raise InputError(
                 f"{data}: its '{role}' is {source.modalities[role]}, and model {folder.name} takes {modality}"
