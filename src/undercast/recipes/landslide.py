@@ -158,8 +158,8 @@ class Chips:
 
 def whether(config: Config, chips: Chips) -> Plan:
     """Stage 1: labels of whole chips."""
-    seen = statistics(config, chips.whole)
-    body = SiameseConfig(images=len(config.roles), embedding=_with(config.embedding, seen), kernel=config.kernel)
+    embedding = config.embedding.model_copy(update={"statistics": statistics(config, chips.whole)})
+    body = SiameseConfig(images=len(config.roles), embedding=embedding, kernel=config.kernel)
     torch.manual_seed(config.seed)
     network = _network(config, body, chips.whole)
     assert isinstance(network.body, Siamese)
@@ -200,7 +200,7 @@ def stage2_body(config: Config, seen: Statistics) -> StagedConfig:
         images=len(config.roles),
         trunk=config.trunk,
         features=config.features,
-        embedding=None if config.arm == "none" else _with(config.embedding, seen),
+        embedding=None if config.arm == "none" else config.embedding.model_copy(update={"statistics": seen}),
         keeping="free" if config.arm == "finetuned" else keeping,
         statistics=seen,
         kernel=config.kernel,
@@ -229,10 +229,6 @@ def statistics(config: Config, source: ChipSource) -> Statistics:
     (low, high), half = modality.valid_range, (modality.valid_range[1] - modality.valid_range[0]) / 2
     centred = (mean - (low + high) / 2) / half
     return tuple((round(float(m), 5), round(float(s / half), 5)) for m, s in zip(centred, std, strict=True))
-
-
-def _with(embedding: EmbeddingConfig, seen: Statistics) -> EmbeddingConfig:
-    return embedding.model_copy(update={"statistics": seen})
 
 
 def _network(config: Config, body: SiameseConfig | StagedConfig, source: ChipSource) -> Segmenter:
