@@ -11,9 +11,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from landcover_simulated import BANDS, CHIPS, VALIDATION, chips_of, settings, trained
 from undercast.config import dump_toml
 from undercast.engine.place import Place
+from undercast.export import load_segmenter, write_model
+from undercast.model import CARD, CONFIG, JOURNAL, ModelFolder
 from undercast.recipes import landcover
 from undercast.recipes.stage import Plan, Stages
 
@@ -56,7 +60,17 @@ def main() -> None:
         plan = landcover.through_cloud(config, chips, teacher)
         return replace(plan, about=f"{plan.about} {TOLD}")
 
-    print(stages.complete("student", config.student.fit, prepare))
+    folder = ModelFolder.open(stages.complete("student", config.student.fit, prepare))
+    rounded = load_segmenter(folder)
+    with torch.no_grad():
+        for tensor in rounded.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half())  # weights of two bytes each make the file half as large
+    told = {"card": CARD, "config_toml": CONFIG, "journal": JOURNAL}
+    texts = {name: (folder.path / file).read_text("utf-8") for name, file in told.items()}
+    proof = [chips.validation[number] for number in range(8)]
+    for found in write_model(folder.path, rounded, folder.signature, chips=proof, **texts):
+        print(found)
 
 
 if __name__ == "__main__":
