@@ -6,11 +6,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.stats import nbinom
 
-from undercast.product.priority import interval, negative_binomial
+from undercast.product.priority import interval
 from undercast.signature import CountSpread
 from undercast.task import NODATA
+
+FACTORS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+RELATIVES = (0.0, 0.2, 0.5, 1.0)
+"""Where the search for a spread begins."""
 
 
 class CellCounts(NamedTuple):
@@ -41,20 +44,31 @@ def count_cells(answers: Iterable[tuple[NDArray[np.float32], NDArray[np.uint8]]]
     return CellCounts(answered[some], expected[some], scatter[some], true[some])
 
 
-def fit_spread(counts: CellCounts, pixels: int, source: str = "") -> CountSpread:
-    """The spread that makes the true counts likeliest; ``pixels`` are those of a cell, ``source`` says where from."""
+def fit_spread(counts: CellCounts, pixels: int, source: str = "", level: float = 0.9) -> CountSpread:
+    """The spread whose intervals of ``level`` score best: narrow, and rarely missed by much [Gneiting 2007].
 
-    def loss(logarithms: NDArray[np.float64]) -> float:
-        size, chance = negative_binomial(counts.expected, counts.scatter, *np.exp(logarithms))
-        return -float(np.maximum(nbinom.logpmf(counts.truth, size, chance), -1e3).sum())
+    The likeliest spread would be that of the few cells furthest off, for counts have heavier tails than a negative
+    binomial, and its intervals would be far too wide for most. ``pixels`` are those of a cell, ``source`` says where
+    from.
+    """
 
-    starts = [np.log([factor, relative]) for factor in (3.0, 100.0) for relative in (0.1, 1.0)]
-    best = min((minimize(loss, start, method="Nelder-Mead") for start in starts), key=lambda result: result.fun)
-    factor, relative = np.exp(best.x)
+    def loss(values: NDArray[np.float64]) -> float:
+        spread = CountSpread(factor=np.exp(values[0]), relative=abs(values[1]), cells=1, pixels=pixels)
+        low, high = interval(counts.expected, counts.scatter, counts.answered, spread, level)
+        missed = np.maximum(low - counts.truth, 0) + np.maximum(counts.truth - high, 0)
+        return float((high - low + 2 / (1 - level) * missed).mean())
+
+    starts = [np.array([np.log(factor), relative]) for factor in FACTORS for relative in RELATIVES]
+    start = min(starts, key=loss)
+    step = start + np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.1]])
+    best = minimize(loss, start, method="Nelder-Mead", options={"initial_simplex": step, "maxfev": 60})
     return CountSpread(
-        factor=round(float(factor), 2), relative=round(float(relative), 4), cells=len(counts.truth), pixels=pixels,
+        factor=round(float(np.exp(best.x[0])), 2),
+        relative=round(float(abs(best.x[1])), 4),
+        cells=len(counts.truth),
+        pixels=pixels,
         source=source,
-    )  # fmt: skip
+    )
 
 
 def covered(counts: CellCounts, spread: CountSpread, level: float) -> NDArray[np.bool_]:
