@@ -53,8 +53,9 @@ def draw_panels(
     figure.text(GAP / width, 1 - 0.14 / height, title, fontsize=17, color=INK, weight="bold", va="top")
     figure.text(GAP / width, 1 - 0.50 / height, caption, fontsize=11, color=INK, va="top")
     handles = [Patch(facecolor=color, edgecolor=GREY, linewidth=0.6, label=name) for name, color in legend.items()]
-    style: dict[str, Any] = {"frameon": False, "fontsize": 11, "handlelength": 1.3, "borderaxespad": 0.0}
-    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(GAP / width, 0.08 / height), ncol=4, **style)
+    style: dict[str, Any] = {"frameon": False, "handlelength": 1.3, "borderaxespad": 0.0, "ncol": max(4, len(handles))}
+    style |= {"fontsize": 11} if len(handles) <= 4 else {"fontsize": 10, "columnspacing": 1.2}
+    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(GAP / width, 0.08 / height), **style)
     save_figure(figure, path, dpi=110)
 
 
