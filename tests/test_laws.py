@@ -131,7 +131,7 @@ def test_law_03_an_idle_parameter_is_refused_by_name_on_the_first_step(tmp_path:
     fit(supervised(student), {"labelled": feed()}, CONFIG, PLACE, tmp_path)
 
 
-ONE_STAGE = {"flood": "supervised", "clouds": "supervised", "landslide": "none"}
+ONE_STAGE = {"flood": "supervised", "clouds": "supervised", "landcover": "teacher", "landslide": "none"}
 """The arm of each recipe that trains a single network."""
 
 
