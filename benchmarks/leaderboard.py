@@ -20,6 +20,15 @@ What did not work is in [LOG.md](LOG.md).
 SETTINGS = 12
 """A benchmark of more settings than this is listed a row a setting, with its arms as columns."""
 
+LANDSLIDES = ("auprc", "fp_pixels_free", "fp_pixels_free_at_recall_50", "count_error_median", "recall")
+HEADLINES = {
+    "flood-ombria": ("pooled_iou", "auprc"),
+    "flood-ombria-first": ("pooled_iou", "auprc"),
+    "landslide-simulated": LANDSLIDES,
+    "landslide-l4s": LANDSLIDES,
+}
+"""Of benchmarks with dozens of metrics only these are drawn; the others stand in their CSV."""
+
 
 def cell(values: list[float]) -> str:
     """Mean ± standard deviation (n), in four significant digits."""
@@ -57,8 +66,10 @@ def main() -> None:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         groups: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+        shown = HEADLINES.get(path.stem)
         for row in rows:
-            groups[row["metric"], row["split"]].append(row)
+            if shown is None or row["metric"] in shown:
+                groups[row["metric"], row["split"]].append(row)
         parts.append(f"## {path.stem}\n")
         parts.append(f"Commits {', '.join(sorted({row['commit'] for row in rows}))}.\n")
         for (metric, split), group in groups.items():
