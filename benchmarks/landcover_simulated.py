@@ -13,7 +13,7 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,23 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from record import RESULTS, Result, record
-from undercast.bands import Modality
-from undercast.chip import Chip, ChipInfo, ChipSource
+from undercast.chip import Chip, ChipSource
 from undercast.datasets import SimulatedChips
 from undercast.datasets.bands import OfBands
+from undercast.datasets.derived import Derived
 from undercast.engine.fit import fit
 from undercast.engine.place import Place
 from undercast.engine.predictor import TorchPredictor
 from undercast.evaluate import scores
 from undercast.evaluate.lacking import Lacking
 from undercast.evaluate.restoration import psnr, ssim
-from undercast.evaluate.table import CLEAR, COVERED, score
+from undercast.evaluate.scoring import score
+from undercast.evaluate.table import CLEAR, COVERED
 from undercast.nets import Segmenter
 from undercast.predict import answer_outputs
 from undercast.recipes import landcover
 from undercast.signature import Signature
-from undercast.task import NODATA, Task
+from undercast.task import NODATA
 
 BANDS = dict.fromkeys(("s2", "s2_clear"), ("B02", "B03", "B04", "B08"))
 CHIPS = SimulatedChips(
@@ -89,25 +90,8 @@ BEST = "start"
 
 
 @dataclass(frozen=True)
-class BothSeen:
+class BothSeen(Derived):
     """Chips labelled only where every sensor saw the ground, so that all arms are scored on the same pixels."""
-
-    source: ChipSource
-
-    @property
-    def task(self) -> Task:
-        return self.source.task
-
-    @property
-    def modalities(self) -> Mapping[str, Modality]:
-        return self.source.modalities
-
-    @property
-    def index(self) -> Sequence[ChipInfo]:
-        return self.source.index
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __getitem__(self, number: int) -> Chip:
         chip = self.source[number]

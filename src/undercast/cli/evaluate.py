@@ -116,7 +116,7 @@ def _scored(
     by: str | None = None,
 ) -> "Table":
     from undercast.cli.progress import track
-    from undercast.evaluate.table import score
+    from undercast.evaluate.scoring import score
 
     tables = []
     for name, predictor in predictors.items():

@@ -6,7 +6,7 @@ of training no more than a single one. Kept on disk by digest, they are there fo
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undercast.bands import Modality
-from undercast.chip import Chip, ChipInfo, ChipSource
+from undercast.chip import Chip
+from undercast.datasets.derived import Derived
 from undercast.errors import ConfigError
 from undercast.predict import Predictor, answer
-from undercast.task import Task
 
 ANSWER = "answer"
 """The role of the answers: a probability a class, NaN where the teacher did not see all it looks at."""
 
 
 @dataclass(frozen=True)
-class Answered:
+class Answered(Derived):
     """The chips of ``source`` with the role ``answer``; of their images only those of ``roles`` are kept.
 
     With ``folder`` an answer is asked for once and kept there, in half precision, under the ``digest`` of the teacher
@@ -34,7 +34,6 @@ class Answered:
         ConfigError: the teacher answers on another grid than the images.
     """
 
-    source: ChipSource
     teacher: Predictor
     roles: tuple[str, ...]
     folder: Path | None = None
@@ -45,24 +44,11 @@ class Answered:
             raise ConfigError(f"{self.teacher.signature.name} answers on another grid than its images: ask it in crops")
 
     @property
-    def task(self) -> Task:
-        """The task of the source."""
-        return self.source.task
-
-    @property
     def modalities(self) -> Mapping[str, Modality]:
         """What the images kept mean, and the answer: a band a class, 0 to 1."""
         classes = tuple(label.name for label in self.teacher.signature.task.classes)
         answers = Modality(instrument="teacher", bands=classes, unit="relative", valid_range=(0.0, 1.0))
         return {role: self.source.modalities[role] for role in self.roles} | {ANSWER: answers}
-
-    @property
-    def index(self) -> Sequence[ChipInfo]:
-        """One entry a chip, in order."""
-        return self.source.index
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __getitem__(self, number: int) -> Chip:
         """Chip ``number`` with its answer; without a folder the teacher is asked each time, so keep what is read."""

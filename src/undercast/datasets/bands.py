@@ -1,16 +1,16 @@
 """A data set with fewer bands than it has: what a smaller instrument would have seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from undercast.bands import Modality
-from undercast.chip import Chip, ChipInfo, ChipSource
-from undercast.task import Task
+from undercast.chip import Chip
+from undercast.datasets.derived import Derived
 
 
 @dataclass(frozen=True)
-class OfBands:
+class OfBands(Derived):
     """The chips of ``source``, the images of the roles in ``bands`` with those bands only, in that order.
 
     ``instrument`` stands for the one that took them, where another's bands of the same names shall do as well.
@@ -19,14 +19,8 @@ class OfBands:
         InputError: the source has no such role or band, once the modalities or a chip is asked for.
     """
 
-    source: ChipSource
     bands: Mapping[str, tuple[str, ...]]
     instrument: str = ""
-
-    @property
-    def task(self) -> Task:
-        """The task of the source."""
-        return self.source.task
 
     @cached_property
     def modalities(self) -> Mapping[str, Modality]:
@@ -38,14 +32,6 @@ class OfBands:
 
     def _taken(self, modality: Modality) -> Modality:
         return modality.model_copy(update={"instrument": self.instrument}) if self.instrument else modality
-
-    @property
-    def index(self) -> Sequence[ChipInfo]:
-        """One entry a chip, in order."""
-        return self.source.index
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __getitem__(self, number: int) -> Chip:
         chip = self.source[number]

@@ -6,7 +6,7 @@ replaced by white where there is cloud, and bands of 20 m and 60 m see a cloud a
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from undercast.bands import S2_L1C, Modality
-from undercast.chip import Chip, ChipInfo, ChipSource
+from undercast.chip import Chip
 from undercast.config import Settings
+from undercast.datasets.derived import Derived
 from undercast.errors import InputError
 from undercast.simulate import draw_parameters
 from undercast.simulate.fields import generator
 from undercast.simulate.optics import CLOUD_WHITE, PIXEL_OF
 from undercast.simulate.sky import Clouds, cloud_class, make_clouds, opacity
 from undercast.simulate.terrain import PIXEL
-from undercast.task import NODATA, Task
+from undercast.task import NODATA
 
 Image = NDArray[np.float32]
 
@@ -47,7 +48,7 @@ class CloudedConfig(Settings):
 
 
 @dataclass(frozen=True)
-class Clouded:
+class Clouded(Derived):
     """The chips of ``source`` with clouds over role ``over``: what was clear becomes ``s2_clear``, ``s2`` is cloudy.
 
     Targets ``cloud`` (0 clear, 1 cloud, 2 shadow), ``transmission`` (percent of the light from the ground that cloud
@@ -59,7 +60,6 @@ class Clouded:
         InputError: the source has no such role, or a band that no cloud is known for.
     """
 
-    source: ChipSource
     config: CloudedConfig = field(default_factory=CloudedConfig)
     over: str = ""
 
@@ -70,24 +70,11 @@ class Clouded:
         object.__setattr__(self, "over", role)
         _bands(self.source.modalities[role])
 
-    @property
-    def task(self) -> Task:
-        """The task of the source."""
-        return self.source.task
-
     @cached_property
     def modalities(self) -> Mapping[str, Modality]:
         """The modalities of the source; ``s2`` and ``s2_clear`` have that of the role under the clouds."""
         optical = self.source.modalities[self.over]
         return {**self.source.modalities, "s2": optical, "s2_clear": optical}
-
-    @property
-    def index(self) -> Sequence[ChipInfo]:
-        """The index of the source."""
-        return self.source.index
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __getitem__(self, number: int) -> Chip:
         chip = self.source[number]

@@ -4,7 +4,7 @@ The winners of On Cloud N pasted the clouds of one chip into another with little
 cloud: not its pixels, which show other ground, but by how much the donor's ground is darker in shadow, band by band.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from undercast.bands import Modality
-from undercast.chip import Chip, ChipInfo, ChipSource
+from undercast.chip import Chip, ChipInfo
+from undercast.datasets.derived import Derived
 from undercast.errors import InputError
-from undercast.task import NODATA, Task
+from undercast.task import NODATA
 
 CLEAR, CLOUD, SHADOW = 0, 1, 2
 SOFT = 1.5
@@ -63,7 +63,7 @@ def _darkening(sky: NDArray[np.float32], labels: NDArray[np.uint8], seen: NDArra
 
 
 @dataclass(frozen=True)
-class Pasted:
+class Pasted(Derived):
     """The chips of ``source``, and ``copies`` of each under the clouds of other chips of it.
 
     A copy's donor follows from ``seed`` and its number, and is of another event where there is one. Copies keep place
@@ -73,7 +73,6 @@ class Pasted:
         InputError: fewer than two chips; sizes or labels that do not fit, once a chip is asked for.
     """
 
-    source: ChipSource
     copies: int = 1
     seed: int = 0
     role: str = "s2"
@@ -82,16 +81,6 @@ class Pasted:
     def __post_init__(self) -> None:
         if len(self.source) < 2:
             raise InputError("clouds can be pasted between at least two chips; there are fewer")
-
-    @property
-    def task(self) -> Task:
-        """The task of the source."""
-        return self.source.task
-
-    @property
-    def modalities(self) -> Mapping[str, Modality]:
-        """The modalities of the source."""
-        return self.source.modalities
 
     @cached_property
     def index(self) -> Sequence[ChipInfo]:

@@ -5,36 +5,24 @@ Neighbouring chips of one flood are nearly copies of one another, so a split by 
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from undercast.bands import Modality
 from undercast.chip import Chip, ChipInfo, ChipSource
+from undercast.datasets.derived import Derived
 from undercast.errors import InputError
-from undercast.task import Task
 
 Group = Literal["event", "place"]
 
 
 @dataclass(frozen=True)
-class Subset:
+class Subset(Derived):
     """Some chips of a source, by number, in the order given. A :class:`~undercast.chip.ChipSource` itself."""
 
-    source: ChipSource
     numbers: tuple[int, ...]
-
-    @property
-    def task(self) -> Task:
-        """The task of the source."""
-        return self.source.task
-
-    @property
-    def modalities(self) -> Mapping[str, Modality]:
-        """The modalities of the source."""
-        return self.source.modalities
 
     @property
     def index(self) -> Sequence[ChipInfo]:

@@ -3,7 +3,7 @@
 The rule is [Garg 2023, Fig. 6]'s in outline; its thresholds are tried at 50, 75 and 90 %, our choice.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from undercast.bands import Modality
-from undercast.chip import Chip, ChipInfo, ChipSource
+from undercast.chip import Chip
 from undercast.datasets.choose import ChipChoice
+from undercast.datasets.derived import Derived
 from undercast.errors import InputError
-from undercast.task import Task
 
 OCCURRENCE = "occurrence"
 
@@ -30,14 +29,13 @@ def improve(label: NDArray[np.uint8], occurrence: NDArray[np.float32], at_least:
 
 
 @dataclass(frozen=True)
-class WeakLabels:
+class WeakLabels(Derived):
     """The chips of ``source``, their target ``weak`` under the name ``target``, improved if ``at_least`` is not 0.
 
     Raises:
         InputError: they are to be improved, and the source has no role ``occurrence``.
     """
 
-    source: ChipSource
     weak: str
     target: str
     at_least: float = 0.0
@@ -46,24 +44,6 @@ class WeakLabels:
         if self.at_least and OCCURRENCE not in self.source.modalities:
             known = ", ".join(self.source.modalities)
             raise InputError(f"weak labels are improved with the role '{OCCURRENCE}'; the chips have {known}")
-
-    @property
-    def task(self) -> Task:
-        """The task of the source."""
-        return self.source.task
-
-    @property
-    def modalities(self) -> Mapping[str, Modality]:
-        """The modalities of the source."""
-        return self.source.modalities
-
-    @property
-    def index(self) -> Sequence[ChipInfo]:
-        """One entry a chip, in order."""
-        return self.source.index
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def __getitem__(self, number: int) -> Chip:
         """Chip ``number``, its weak label in the place of another. Raises InputError where it has none."""

@@ -2,6 +2,7 @@
 
 from undercast.evaluate.baselines import BASELINES, FixedThreshold, OtsuThreshold, baseline
 from undercast.evaluate.report import Report, report
-from undercast.evaluate.table import Row, Table, score
+from undercast.evaluate.scoring import score
+from undercast.evaluate.table import Row, Table
 
 __all__ = ["BASELINES", "FixedThreshold", "OtsuThreshold", "Report", "Row", "Table", "baseline", "report", "score"]

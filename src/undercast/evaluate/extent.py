@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from undercast.chip import ChipSource
 from undercast.errors import InputError
-from undercast.evaluate.table import check_fit, inputs_of, observed
+from undercast.evaluate.scoring import check_fit, inputs_of, observed
 from undercast.predict import Predictor, answer
 from undercast.task import NODATA
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from undercast.chip import Chip, ChipSource
 from undercast.evaluate import scores
-from undercast.evaluate.table import Row, Table, decide, enlarge, inputs_of, observed, seen
+from undercast.evaluate.scoring import decide, enlarge, inputs_of, observed, seen
+from undercast.evaluate.table import Row, Table
 from undercast.predict import Predictor, answer
 from undercast.task import NODATA, Task
 

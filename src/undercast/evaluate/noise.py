@@ -14,7 +14,8 @@ from undercast.chip import ChipSource
 from undercast.datasets.split import check_disjoint
 from undercast.errors import InputError
 from undercast.evaluate.scores import iou
-from undercast.evaluate.table import Table, score
+from undercast.evaluate.scoring import score
+from undercast.evaluate.table import Table
 from undercast.predict import Predictor
 
 
