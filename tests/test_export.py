@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from undercast.losses.segmentation import cross_entropy
 from undercast.model import CARD, CONFIG, JOURNAL, ONNX, ONNX_INT8, SIGNATURE, WEIGHTS, ModelFolder
 from undercast.nets import Segmenter, SegmenterConfig, UNetConfig
 from undercast.predict import OpenVinoPredictor, answer
-from undercast.signature import Signature
+from undercast.signature import Change, Signature
 from undercast.task import FLOOD
 
 MODALITIES = {"s1": S1, "s2": S2_L1C}
@@ -357,7 +358,9 @@ def test_the_verb_names_what_is_wrong(written: ModelFolder, arguments: list[str]
 
 
 def test_models_lists_what_is_installed(written: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    signature = written.signature.model_copy(update={"training_data": ("simulated [seed 0]",), "scores": {"iou": 0.5}})
+    change = Change(version="0", date=date(2026, 11, 20), what="The first.", effect="Not measured.")
+    told = {"training_data": ("simulated [seed 0]",), "scores": {"iou": 0.5}, "changelog": (change,)}
+    signature = written.signature.model_copy(update=told)
     monkeypatch.setattr(undercast.model, "installed", lambda: [ModelFolder(written.path, signature)])
     result = CliRunner().invoke(_app(models), ["--json"], catch_exceptions=False)
     (row,) = json.loads(result.stdout)
@@ -365,7 +368,8 @@ def test_models_lists_what_is_installed(written: ModelFolder, monkeypatch: pytes
     assert row["precisions"] == ["fp32", "int8"]
     assert row["bytes"] == sum(file.stat().st_size for file in written.path.iterdir())
     shown = CliRunner().invoke(_app(models), [], catch_exceptions=False, env={"COLUMNS": "160"}).stdout
-    for text in ("lake", "flood", "VV, VH", "simulated [seed 0]", "0.500", "int8"):
+    assert row["changelog"] == [change.model_dump(mode="json")]
+    for text in ("lake", "flood", "VV, VH", "simulated [seed 0]", "0.500", "int8", "0, 2026-11-20: The first."):
         assert text in shown
     monkeypatch.setattr(undercast.model, "installed", list)
     assert "train" in CliRunner().invoke(_app(models), [], catch_exceptions=False).stdout

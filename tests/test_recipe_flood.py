@@ -87,6 +87,13 @@ def test_a_student_of_hand_and_weak_labels_says_so(tmp_path: Path):
     assert {f"simulated-{number:08d}" for number in (0, 3, 1000, 1002)} <= seen.keys
 
 
+def test_a_student_of_fewer_bands_takes_only_those(tmp_path: Path):
+    folder = run(smoke("arm=supervised", 'bands={s1=["VV"]}', "student.fit.steps=2"), PLACE, tmp_path / "out")
+    signature = ModelFolder.open(folder).signature
+    assert signature.inputs["s1"].bands == ("VV",)
+    assert set(signature.training_domain["s1"]) == {"VV"}
+
+
 def test_weak_labels_must_be_given():
     with pytest.raises(ConfigError, match=r"give \[weak\] a source"):
         smoke("arm=supervised", "labels=weak")

@@ -1,5 +1,6 @@
 """The nouns everything stands on: what they accept, what they refuse, and that they survive a round trip."""
 
+import datetime
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +13,7 @@ from undercast.bands import MODALITIES, S1, S2_L1C, Modality, to_decibel, to_ref
 from undercast.chip import Chip
 from undercast.errors import InputError, ModelError
 from undercast.model import ModelFolder, resolve, write_signature
-from undercast.signature import BandStatistics, Signature
+from undercast.signature import BandStatistics, Change, Signature
 from undercast.task import FLOOD, NODATA, ClassLabel, Task
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
@@ -140,3 +141,11 @@ def test_an_optional_role_may_be_missing_and_the_last_one_not():
 def test_a_signature_names_only_its_own_inputs(wrong: dict[str, object]):
     with pytest.raises(ValidationError, match="is no input"):
         Signature(name="one", task=FLOOD, inputs={"s1": S1}, **wrong)  # type: ignore[arg-type]
+
+
+def test_a_changelog_begins_with_the_version_it_comes_with():
+    change = Change(version="2", date=datetime.date(2026, 11, 20), what="rougher water", effect="3 points more")
+    signature = Signature(name="one", version="2", task=FLOOD, inputs={"s1": S1}, changelog=(change,))
+    assert Signature.model_validate_json(signature.model_dump_json()) == signature
+    with pytest.raises(ValidationError, match="ends at 2, not at 1"):
+        Signature(name="one", version="1", task=FLOOD, inputs={"s1": S1}, changelog=(change,))

@@ -1,5 +1,6 @@
 """The contract of a model: what it takes, what it answers, and on what it was trained."""
 
+import datetime
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -40,6 +41,17 @@ class CountSpread(BaseModel):
     source: str = Field(default="", description="where those cells were from")
 
 
+class Change(BaseModel):
+    """One entry of a model's changelog."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    date: datetime.date
+    what: str = Field(min_length=1, description="what is different from the version before")
+    effect: str = Field(min_length=1, description="what that was measured to do, and on what; or that it was not")
+
+
 class Signature(BaseModel):
     """What a model takes and answers.
 
@@ -75,6 +87,7 @@ class Signature(BaseModel):
     training_domain: dict[str, dict[str, BandStatistics]] = Field(default_factory=dict, description="role → band")
     training_data: tuple[str, ...] = Field(default=(), description="what the weights have seen, and under what terms")
     scores: dict[str, float] = Field(default_factory=dict, description="held-out scores, named by set and metric")
+    changelog: tuple[Change, ...] = Field(default=(), description="versions that shipped, newest first")
 
     @model_validator(mode="after")
     def _check(self) -> "Signature":
@@ -83,6 +96,8 @@ class Signature(BaseModel):
             raise ValueError(
                 f"'{unknown[0]}' is no input of model {self.name}; its inputs are {', '.join(self.inputs)}"
             )
+        if self.changelog and self.changelog[0].version != self.version:
+            raise ValueError(f"the changelog of {self.name} ends at {self.changelog[0].version}, not at {self.version}")
         return self
 
     def check_roles(self, roles: set[str]) -> None:

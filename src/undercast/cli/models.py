@@ -33,6 +33,7 @@ def _row(folder: Any) -> dict[str, Any]:
         "pixel_size": signature.pixel_size,
         "training_data": list(signature.training_data),
         "scores": signature.scores,
+        "changelog": [change.model_dump(mode="json") for change in signature.changelog],
         "precisions": [precision for precision, name in graphs.items() if (folder.path / name).is_file()],
         "bytes": folder.size(),
         "path": str(folder.path),
@@ -59,6 +60,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
         told.add_column()
         sees = [f"{role}: {what}, {row['pixel_size']:g} m" for role, what in row["inputs"].items()]
         scores = [f"{value:.3f}  {name}" for name, value in row["scores"].items()]
-        for name, lines in (("sees", sees), ("trained on", row["training_data"]), ("scores", scores)):
+        changes = [f"{c['version']}, {c['date']}: {c['what']} {c['effect']}" for c in row["changelog"]]
+        said = {"sees": sees, "trained on": row["training_data"], "scores": scores, "changes": changes}
+        for name, lines in said.items():
             told.add_row(name, escape("\n".join(lines) or "not said"))
         console.print(Padding(told, (0, 0, 1, 2)))

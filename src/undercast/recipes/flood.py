@@ -16,7 +16,7 @@ student's crop before its radiometry was jittered, optimiser and schedule, the m
 validation chips. Students of all arms take the same steps of as many chips; without a teacher all of them are labelled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -27,6 +27,7 @@ from pydantic import Field, model_validator
 from undercast.chip import ChipSource
 from undercast.config import Settings, dump_toml
 from undercast.datasets.augment import Augmentation
+from undercast.datasets.bands import OfBands
 from undercast.datasets.choose import ChipChoice
 from undercast.datasets.join import Joined
 from undercast.datasets.split import check_disjoint
@@ -79,6 +80,9 @@ class Config(Settings):
         default=("event", "place"), description="what training and validation may not share"
     )
     cache: Path | None = Field(default=None, description="folder that keeps simulated chips from run to run")
+    bands: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="role → the bands of it that networks see; a role left out keeps all it has"
+    )
     teacher: LearnerConfig = LearnerConfig(network=SegmenterConfig(roles=("s1", "s2")))
     student: LearnerConfig = LearnerConfig()
     loss: SegmentationLossConfig = SegmentationLossConfig(edge=EdgeConfig())
@@ -151,24 +155,29 @@ class _Chips:
         learners = [config.student] if config.arm == "supervised" else [config.teacher, config.student]
         roles = tuple(dict.fromkeys(role for learner in learners for role in learner.network.roles))
 
-        def opened(choice: ChipChoice, *targets: str) -> ChipSource:
-            return choice.open(roles, targets, seed=config.seed, cache=config.cache)
+        own = config.student.network.roles
+
+        def opened(choice: ChipChoice, *targets: str, roles: Sequence[str] = roles) -> ChipSource:
+            return _with_bands(choice.open(roles, targets, seed=config.seed, cache=config.cache), config.bands, roles)
 
         labelled, validation = opened(config.labelled, config.target), opened(config.validation, config.target)
         pairs = opened(config.unlabelled, *_cloud(config)) if config.unlabelled and config.arm in DISTILLED else None
-        own = config.student.network.roles
         parts: list[ChipSource] = [labelled] * config.labelled.repeat if "hand" in config.labels else []
         for choice in config.also:
-            part = choice.open(own, (config.target,), seed=config.seed, cache=config.cache)
-            parts += [part] * choice.repeat
+            parts += [opened(choice, config.target, roles=own)] * choice.repeat
         if "weak" in config.labels and config.weak is not None:
             weak = config.weak.open_as(own, config.target, seed=config.seed, cache=config.cache)
-            parts += [weak] * config.weak.repeat
+            parts += [_with_bands(weak, config.bands, own)] * config.weak.repeat
         student = parts[0] if len(parts) == 1 else Joined(tuple(parts), own)
         for source in (student, pairs):
             if source is not None:
                 check_disjoint(source, validation, by=config.apart)
         return cls(labelled, student, pairs, validation)
+
+
+def _with_bands(chips: ChipSource, bands: Mapping[str, tuple[str, ...]], roles: Sequence[str]) -> ChipSource:
+    kept = {role: names for role, names in bands.items() if role in roles}
+    return OfBands(chips, kept) if kept else chips
 
 
 def _on_labels(config: Config, learner: LearnerConfig, chips: _Chips, seed: int) -> Plan:
