@@ -113,4 +113,4 @@ def test_folders_and_files_do_not_mix(folder, tmp_path, tiny_model):
         app, [str(folder), str(folder / "both.tif"), "-o", str(tmp_path / "out"), "-m", str(tiny_model.path)]
     )
     assert isinstance(result.exception, InputError)
-    assert "give the files of one scene, or folders of scenes" in str(result.exception)
+    assert "give the files of one scene, or folders of scenes alone" in str(result.exception)

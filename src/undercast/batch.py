@@ -5,6 +5,8 @@ directly are one scene for each name, when the words for bands and roles are tak
 and ``a_dem.tif`` are the scene ``a``; ``B02.tif`` and ``B03.tif`` are one that is called as the folder is). A raster
 whose name holds the word of a role that the model does not need (``dem``, ``occurrence``, ``reference``, ``s1_pre``)
 is that role. Names that begin with a dot are passed over.
+
+A collection of STAC items, a file or the answer of a search, is as many scenes (:mod:`undercast.raster.item`).
 """
 
 import re
@@ -17,6 +19,7 @@ from undercast.errors import InputError, UndercastError
 from undercast.mapping.job import roles_of
 from undercast.product.write import RECORD
 from undercast.raster.inputs import names_of
+from undercast.raster.item import is_collection, is_item, read_items
 from undercast.signature import Signature
 
 RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".nc")
@@ -45,20 +48,33 @@ class SceneState:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-def find_scenes(folders: Sequence[str | Path], signature: Signature) -> list[FoundScene]:
-    """The scenes of ``folders``, by the rule above, in order of name.
+def holds_scenes(place: str) -> bool:
+    """Whether ``place`` is a batch: a folder that is no SAFE, a STAC search, or a file of several items.
 
     Raises:
-        InputError: a folder holds no raster, or two scenes would have one name.
+        InputError: ``place`` is called as STAC items are and holds none.
+    """
+    if Path(place).is_dir():
+        return not (Path(place) / "manifest.safe").exists()
+    return is_item(place) and "#" not in place and "=" not in place.partition("?")[0] and is_collection(place)
+
+
+def find_scenes(places: Sequence[str | Path], signature: Signature) -> list[FoundScene]:
+    """The scenes of folders and of collections of STAC items, by the rule above, in order of name.
+
+    Raises:
+        InputError: there is no scene in a place, or two scenes would have one name.
     """
     found: dict[str, tuple[str, ...]] = {}
-    for folder in map(Path, folders):
-        scenes = _in_folder(folder, signature)
+    for place in places:
+        items = is_item(str(place))
+        scenes = _in_items(str(place)) if items else _in_folder(Path(place), signature)
         if not scenes:
-            raise InputError(f"{folder}: holds no scene; give a folder of rasters ({', '.join(RASTERS)}) or of folders")
+            need = "search for more" if items else f"give a folder of rasters ({', '.join(RASTERS)}) or of folders"
+            raise InputError(f"{place}: holds no scene; {need}")
         for name, inputs in scenes.items():
             if name in found:
-                raise InputError(f"{folder}: two scenes are called {name}, and so would be their products; rename one")
+                raise InputError(f"{place}: two scenes are called {name}, and so would be their products; rename one")
             found[name] = inputs
     return [FoundScene(name, inputs) for name, inputs in sorted(found.items())]
 
@@ -99,6 +115,11 @@ def _stamp(product: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
+
+
+def _in_items(place: str) -> dict[str, tuple[str, ...]]:
+    """The items of a collection, each by its id."""
+    return {re.sub(r"[^A-Za-z0-9._-]+", "_", item.name): (f"{place}#{item.name}",) for item in read_items(place)}
 
 
 def _in_folder(folder: Path, signature: Signature) -> dict[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""``undercast map``: a scene into a product folder, or folders of scenes into a folder of products."""
+"""``undercast map``: a scene into a product folder, or many scenes into a folder of products."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ def map_(
             "s2=FILE s1=FILE, and may do without one. Permanent water is told from flood by occurrence=FILE (JRC, "
             "percent), reference=FILE (a mask) or s1_pre=FILE (an image from before); "
             "dem=FILE (metres) excludes ground where no flood can be. A FOLDER is a batch: each folder in it is a "
-            "scene, and so is each name of rasters in it (a_VV.tif, a_VH.tif and a_dem.tif are one).",
+            "scene, and so is each name of rasters in it (a_VV.tif, a_VH.tif and a_dem.tif are one). A STAC item, "
+            "ITEM.json or its address, stands for its rasters; a file of items or the address of a search is a batch.",
             show_default=False,
         ),
     ],
@@ -62,6 +63,7 @@ def map_(
     json_out: Annotated[bool, typer.Option("--json", help="Write the summary to stdout as JSON.")] = False,
 ) -> None:
     """Map a scene: classes, likelihood, numbers and a picture, on the grid of the input."""
+    from undercast.batch import holds_scenes
     from undercast.cli.megapixels import megapixels
     from undercast.config import override, validate
     from undercast.errors import InputError
@@ -71,11 +73,11 @@ def map_(
 
     config = validate(override({}, assign or []), MapConfig, "--set")
     folder = resolve(model)
-    folders = [text for text in inputs if Path(text).is_dir() and not (Path(text) / "manifest.safe").exists()]
-    if folders and len(folders) < len(inputs):
-        rest = next(text for text in inputs if text not in folders)
+    batches = [text for text in inputs if holds_scenes(text)]
+    if batches and len(batches) < len(inputs):
+        rest = next(text for text in inputs if text not in batches)
         raise InputError(
-            f"{folders[0]} is a folder and {rest} is not; give the files of one scene, or folders of scenes"
+            f"{batches[0]} holds scenes and {rest} does not; give the files of one scene, or folders of scenes alone"
         )
     with connect(cluster) if cluster else nullcontext() as client:
         map_one = partial(
@@ -91,8 +93,8 @@ def map_(
             cluster=client,
             config=config,
         )
-        if folders:
-            return _map_folders(folders, out, folder.signature, map_one, json_out)
+        if batches:
+            return _map_batches(batches, out, folder.signature, map_one, json_out)
         with megapixels("map") as advance:
             summary = map_one(inputs, out=out, progress=advance)
     if json_out:
@@ -105,12 +107,12 @@ def map_(
     return None
 
 
-def _map_folders(folders: Sequence[str], out: Path, signature: Any, map_one: Any, json_out: bool) -> None:
-    """Map each scene of ``folders``, telling what was found and what became of each; exits with 1 if any failed."""
+def _map_batches(batches: Sequence[str], out: Path, signature: Any, map_one: Any, json_out: bool) -> None:
+    """Map each scene of ``batches``, telling what was found and what became of each; exits with 1 if any failed."""
     from undercast.batch import FoundScene, SceneState, find_scenes, map_scenes
     from undercast.cli.megapixels import megapixels
 
-    scenes = find_scenes(folders, signature)
+    scenes = find_scenes(batches, signature)
     typer.echo(f"{len(scenes)} scenes found:", err=True)
     for scene in scenes:
         typer.echo(f"  {scene.name}: {', '.join(scene.inputs)}", err=True)

@@ -21,6 +21,7 @@ from undercast.model import ModelFolder
 from undercast.predict import OpenVinoPredictor
 from undercast.raster.backscatter import RadarUnit
 from undercast.raster.inputs import parse_request
+from undercast.raster.item import is_item
 from undercast.raster.reflectance import OpticalForm
 from undercast.raster.windows import Window
 
@@ -144,8 +145,9 @@ def _opened(request: Request) -> _Opened:
 def _absolute(text: str) -> str:
     """An input with its path made absolute, where it is one of this machine."""
     request = parse_request(text)
-    if not Path(request.path).exists():
+    place, *name = request.path.split("#") if is_item(request.path) else [request.path]
+    if not Path(place).exists():
         return text
-    request = replace(request, path=str(Path(request.path).absolute()))
+    request = replace(request, path="#".join([str(Path(place).absolute()), *name]))
     role = f"{request.role}{f':{request.band}' if request.band else ''}=" if request.role else ""
     return f"{role}{request.path}{f'@{request.number}' if request.number else ''}"

@@ -1,16 +1,18 @@
 """Which file holds which band of which role: what a user types, matched to bands by name and never by luck.
 
-An input is ``PATH``, ``ROLE=PATH`` or ``ROLE:BAND=PATH``; ``PATH@2`` takes the second band of the file.
+An input is ``PATH``, ``ROLE=PATH`` or ``ROLE:BAND=PATH``; ``PATH@2`` takes the second band of the file. A STAC item
+stands for the rasters among its assets (:mod:`undercast.raster.item`).
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from undercast.bands import S2_L1C, Modality
 from undercast.errors import InputError
 from undercast.raster.geotiff import Header, read_header
+from undercast.raster.item import Asset, is_item, read_item
 
 POLARISATIONS = ("VV", "VH", "HH", "HV")
 # The names that catalogues and exports give the bands of Sentinel-2, beside their own.
@@ -72,13 +74,14 @@ def assign_bands(
     for text in texts:
         request = parse_request(text)
         role = _role_of(request, modalities, required)
-        for item in _bands_of(request, role, modalities[role]):
+        of = _bands_of_item if is_item(request.path) else _bands_of
+        for file in of(request, role, modalities[role]):
             bands = found.setdefault(role, {})
-            if item.band in bands:
+            if file.band in bands:
                 raise InputError(
-                    f"band {item.band} of {role} is given twice: {bands[item.band].header.path} and {item.header.path}"
+                    f"band {file.band} of {role} is given twice: {bands[file.band].header.path} and {file.header.path}"
                 )
-            bands[item.band] = item
+            bands[file.band] = file
     for role in required:
         if role not in found:
             needs = " and ".join(modalities[role].bands)
@@ -102,6 +105,33 @@ def _role_of(request: Request, modalities: Mapping[str, Modality], required: Seq
     if request.role not in modalities:
         raise InputError(f"{request.role}={request.path}: unknown role; known here: {', '.join(modalities)}")
     return request.role
+
+
+def _bands_of_item(request: Request, role: str, modality: Modality) -> list[BandFile]:
+    """The bands among the assets of a STAC item; each raster also has the item's tags, where its own do not say."""
+    if request.band or request.number:
+        raise InputError(f"{request.path}: is a STAC item, whose assets name their bands; give it as {role}=…")
+    item = read_item(request.path)
+    best: dict[str, list[tuple[Asset, int]]] = {}
+    for asset in sorted(item.assets, key=lambda asset: asset.rank):
+        for number, words in enumerate(asset.bands, start=1):
+            names = [band for band in _names_in(words, modality) if band in modality.bands]
+            if len(names) == 1 and (names[0] not in best or best[names[0]][0][0].rank == asset.rank):
+                best.setdefault(names[0], []).append((asset, number))
+    if not best:
+        keys = ", ".join(asset.key for asset in item.assets) or "none that is a raster"
+        raise InputError(f"{request.path}: no asset holds {' or '.join(modality.bands)} for {role}; assets: {keys}")
+    found = []
+    for band, ((asset, number), *others) in best.items():
+        if others:
+            keys = " and ".join(one.key for one, _ in (best[band]))
+            raise InputError(
+                f"{request.path}: band {band} is in the assets {keys}; say which, {role}:{band}={asset.href}"
+            )
+        header = read_header(asset.href)
+        header = replace(header, tags=dict(item.tags) | dict(header.tags))
+        found.append(BandFile(band, header, number, f"asset {asset.key} of the STAC item {item.name}"))
+    return found
 
 
 def _bands_of(request: Request, role: str, modality: Modality) -> list[BandFile]:

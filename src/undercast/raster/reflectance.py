@@ -24,6 +24,8 @@ COUNT = np.float32(1e-4)
 ADDED = np.float32(1000)
 DARKEST = 900.0
 """Counts with 1000 added lie below this where reflectance is below -0.01, which is nowhere but in noise."""
+OFFSET_TAKEN = "BOA_OFFSET_APPLIED"
+"""Tag, from the STAC item of a catalogue that has subtracted the 1000 itself: then the baseline says nothing."""
 BASELINE_04 = datetime(2022, 1, 25, tzinfo=UTC)
 
 
@@ -71,6 +73,8 @@ def _find_offset(sample: NDArray[np.float32], headers: Mapping[str, Header], tex
     first = next(iter(headers.values()))
     if dark := _too_dark(sample, headers):
         return "counts", f"detected: {text}; no offset of 1000, for {dark}"
+    if first.tags.get(OFFSET_TAKEN) == "true":
+        return "counts", f"detected: {text}; its STAC item says that the offset of 1000 was taken off"
     if baseline := _baseline(first):
         form: OpticalForm = "counts-1000" if baseline >= 400 else "counts"
         return form, f"detected: {text}; processing baseline {baseline // 100:02d}.{baseline % 100:02d} by {first.path}"
