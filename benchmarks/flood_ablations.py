@@ -1,9 +1,9 @@
 """What each choice of the flood recipe is worth, one at a time, on simulated floods at a small budget.
 
 The base is the distilled student of ``recipes/flood/few-labels.toml`` with 20 hand labels, 500 pairs of which cloudy
-pixels teach nothing, a U-Net at half resolution and 200 steps of 16 crops. Every variant changes one setting; all of a
-seed share labels, pairs, and a teacher of their own (U-Net at full resolution, 300 steps). 200 test chips of 128² that
-nothing else sees. Differences within the spread of the seeds mean nothing. Writes ``results/flood-ablations.csv``:
+pixels teach nothing, a U-Net at half resolution and 300 steps of 8 chips. Every variant changes one setting; all of a
+seed share labels, pairs, and a teacher of their own (the same U-Net, 500 steps). 200 test chips of 128² that nothing
+else sees. Differences within the spread of the seeds mean nothing. Writes ``results/flood-ablations.csv``:
 the arm is the choice, the setting its value.
 
     python benchmarks/flood_ablations.py --work /tmp/flood-ablations --seeds 0 1 2
@@ -32,8 +32,9 @@ BASE = (
     "validation.source=simulated:300000+40@128",
     "distillation.cloud=cloud",
     "student.network.body={base=8, stages=4, input_stride=2}",
-    "student.fit.steps=200",
-    "teacher.fit.steps=300",
+    "teacher.network.body={base=8, stages=4, input_stride=2}",
+    "student.fit={steps=300, batch=8, average=0.99}",
+    "teacher.fit={steps=500, batch=8, average=0.99}",
     "loss={cross_entropy=1.0, edge={}}",
 )
 DEEPLAB = "student.network.body={{kind='deeplab', base=16, depth=1, pyramid=32, skip=16, output_stride={stride}}}"

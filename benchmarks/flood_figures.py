@@ -1,13 +1,16 @@
 """Label-scarcity curves from the results: pooled IoU against the number of labelled chips, arms beside one another.
 
-Points are means over seeds, bars their standard deviation, grey dots the seeds; nothing is run. Writes
-``figures/flood-label-scarcity.png``.
+Points are means over seeds, bars their standard deviation, pale dots the seeds; nothing is run. Writes
+``figures/flood-label-scarcity.png``; with the folder of ``flood_ombria.py``, also ``figures/flood-ombria.png``: the
+patches of one seed on which the distilled student is best and worst, beside what the supervised one answers.
 
-    python benchmarks/flood_figures.py
+    python benchmarks/flood_figures.py --work /tmp/flood-ombria
 """
 
+import argparse
 import csv
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +18,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from record import RESULTS
-from undercast.evaluate.figures import GREY, INK, save_figure
+from undercast.datasets import open_dataset
+from undercast.datasets.split import select
+from undercast.evaluate import score
+from undercast.evaluate.figures import GREY, INK, gallery, save_figure
+from undercast.model import ModelFolder
+from undercast.predict import OpenVinoPredictor
 
-FIGURE = Path(__file__).parent / "figures" / "flood-label-scarcity.png"
+FIGURES = Path(__file__).parent / "figures"
+SHOWN = "0.10-20"
+"""Fraction of labels and seed of the students whose answers are shown."""
 PATCHES = 334
 ARMS = {
     "supervised": ("#8b949e", "o"),
@@ -101,9 +111,34 @@ def draw() -> Path:
         axes.legend(frameon=False, fontsize=8, loc="best")
     figure.text(0.01, 0.005, "Mean and standard deviation over seeds; dots are seeds.", fontsize=8, color=GREY)
     figure.tight_layout(rect=(0, 0.03, 1, 1))
-    save_figure(figure, FIGURE, dpi=150)
-    return FIGURE
+    path = FIGURES / "flood-label-scarcity.png"
+    save_figure(figure, path, dpi=150)
+    return path
+
+
+def draw_answers(work: Path) -> Path:
+    """Draw patches of the validation folds as two students of one seed answer them; returns the file."""
+    chips = select(open_dataset(work / "patches"), split="val")
+    arms = {"supervised": "hand labels alone", "distilled": "taught by S1+S2"}
+    students = {
+        told: OpenVinoPredictor(ModelFolder.open(work / f"{arm}-{SHOWN}" / "student"), threads=1)
+        for arm, told in arms.items()
+    }
+    tables = [score(student, chips, name=told) for told, student in students.items()]
+    table = replace(tables[0], rows=tuple(row for part in tables for row in part.rows))
+    path = FIGURES / "flood-ombria.png"
+    gallery(chips, students, table, path, count=3)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, help="folder of flood_ombria.py with its models")
+    chosen = parser.parse_args()
+    print(draw())
+    if chosen.work:
+        print(draw_answers(chosen.work))
 
 
 if __name__ == "__main__":
-    print(draw())
+    main()
