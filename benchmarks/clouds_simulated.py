@@ -51,6 +51,8 @@ DRAW = 7
 """Seed of the draw of labelled chips and the cut of folds."""
 VIEWS: Views = 2
 PLANNED = "nnunet"
+SMALLER = 280
+"""How many times smaller than its teacher the paper's student is."""
 VALIDATION = SimulatedChips(300_000, 60, 256, "clouds", ("s2",), ("clouds",))
 
 
@@ -216,22 +218,30 @@ def figure(path: Path) -> None:
         "ensemble": ("D", "#b3261e", "ensemble, mirrored views"),
     }
     drawing, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
+    teacher, large = np.mean(of("teacher", "jaccard")[PLANNED]), of("teacher", "parameters")[PLANNED][0]
+    axes.axhspan(teacher - 0.01, teacher, color="#b3261e", alpha=0.12, lw=0, label="within a point of the teacher")
+    axes.axvline(large / SMALLER, color="#b3261e", lw=1, ls=":")
+    axes.text(large / SMALLER * 1.08, 0.02, f"{SMALLER} times smaller\nthan the teacher: left of this",
+              transform=axes.get_xaxis_transform(), fontsize=8, color="#b3261e")  # fmt: skip
     for arm, (marker, color, label) in looks.items():
         sizes, scores = of(arm, "parameters"), of(arm, "jaccard")
-        points = sorted((sizes[name][0], values) for name, values in scores.items() if name in sizes)
+        points = sorted((sizes[name][0], name, values) for name, values in scores.items() if name in sizes)
         if not points:
             continue
         axes.plot(
-            [size for size, values in points for _ in values],
-            [value for _, values in points for value in values],
-            marker, color=color, label=label, fillstyle="none", markersize=6,
+            [size for size, _, values in points for _ in values],
+            [value for *_, values in points for value in values],
+            marker, color=color, label=label, fillstyle="none", markersize=6, ls="none",
         )  # fmt: skip
-        if arm.startswith("student") and "int8" not in arm:
-            axes.plot([size for size, _ in points], [np.mean(values) for _, values in points], color=color, lw=1)
+        if arm in ("student", "student+kd"):
+            axes.plot([size for size, *_ in points], [np.mean(values) for *_, values in points], color=color, lw=1.5)
+        if arm == "student+kd":
+            for size, name, values in points:
+                axes.annotate(name, (size, max(values)), (0, 8), textcoords="offset points", ha="center", fontsize=8)
     axes.set_xscale("log")
     axes.set_xlabel("parameters")
-    axes.set_ylabel("Jaccard of cloud, 200 held-out scenes")
-    axes.legend(frameon=False, fontsize=9)
+    axes.set_ylabel(f"Jaccard of cloud, {len(TEST)} held-out scenes")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path, dpi=160)

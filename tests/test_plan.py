@@ -97,6 +97,14 @@ def test_more_memory_never_makes_a_smaller_network() -> None:
     assert all(plan.batch >= 2 for plan in plans)
 
 
+def test_a_small_patch_leaves_the_memory_to_the_batch() -> None:
+    whole, small = (make_plan(found(1000, 256), PlannerConfig(memory_gib=2.0, most_edge=edge)) for edge in (0, 64))
+    assert (whole.patch, small.patch) == ((256, 256), (64, 64))
+    assert (whole.body.stages, small.body.stages) == (7, 5)
+    assert small.batch > 15 * whole.batch
+    assert small.batch * small.elements <= REFERENCE * 2.0 / REFERENCE_GIB * REFERENCE_BATCH * 1.01
+
+
 @pytest.mark.parametrize(
     ("source", "config", "message"),
     [(found(5, 7), {}, "too small"), (found(5, 256), {"memory_gib": 1e-5}, "memory_gib")],

@@ -227,6 +227,45 @@ def test_cloud_whitens_and_shadow_darkens() -> None:
     assert (scene.truth["transmission"][cloud == 1] < 0.76).all()
 
 
+def test_clouds_have_colours_and_lit_tops() -> None:
+    sky = Sky(cover=0.9, thickness=60, height=600, cirrus=0)
+
+    def tops(**of_the_sky: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        parameters = plain().model_copy(update={"sky": sky.model_copy(update=of_the_sky)})
+        scene = simulate_scene(96, 96, 6, parameters=parameters)
+        return scene.images["s2"][:, scene.truth["transmission"] < 0.2]
+
+    table, blue, lit = tops(), tops(slope=-0.5), tops(relief=0.15)
+    assert blue[1].mean() > table[1].mean()
+    assert blue[7].mean() < table[7].mean()
+    assert blue[12].mean() < 0.7 * table[12].mean()
+    assert lit[3].std() > 2 * table[3].std()
+    assert lit[3].mean() == pytest.approx(table[3].mean(), rel=0.05)
+
+
+def test_correction_takes_the_air_out_again() -> None:
+    views = [
+        simulate_scene(40, 40, 3, parameters=plain().model_copy(update={"optics": optics})).images["s2_clear"]
+        for optics in (Optics(), Optics(haze=0.6), Optics(corrected=1.0), Optics(haze=0.6, corrected=1.0))
+    ]
+    blue, hazy, clean, cleaned = (view[1].mean() for view in views)
+    assert clean < blue - 0.04
+    assert hazy > blue + 0.02
+    assert cleaned == pytest.approx(clean, abs=0.005)
+
+
+def test_glint_brightens_open_water_alone_in_every_band() -> None:
+    views = [
+        simulate_scene(80, 80, 3, parameters=plain(flood=0.0).model_copy(update={"optics": Optics(glint=glint)}))
+        for glint in (0.0, 0.1)
+    ]
+    water = views[0].truth["permanent"] == 1
+    assert water.any()
+    more = (views[1].images["s2_clear"] - views[0].images["s2_clear"])[[1, 3, 7]]
+    assert (more[:, water] > 0.05).all()
+    assert np.abs(more[:, ~water]).max() < 0.03
+
+
 def test_weak_label_finds_clear_water_and_gives_none_under_cloud() -> None:
     parameters = plain(flood=0.4)
     clear = simulate_scene(200, 200, 8, parameters=parameters)

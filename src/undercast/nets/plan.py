@@ -3,7 +3,8 @@
 nnU-Net's rules for two dimensions, on any bands: the patch is the median image; stages halve it while an edge is 8 or
 more; the largest batch whose convolutions' outputs fit the budget, at most 5 % of all pixels, at least 2; where even
 two patches do not fit, the patch shrinks. Ours: images with unequal edges are halved as often as the shorter one
-allows, so that one stride serves both, and the budget may be far below a GPU's, for a teacher a processor can train.
+allows, so that one stride serves both; the budget may be far below a GPU's, for a teacher a processor can train; and
+the patch may be held small, so that a small budget goes into more patches a step.
 """
 
 from collections.abc import Sequence
@@ -64,6 +65,7 @@ class PlannerConfig(Settings):
     base: int = Field(default=32, ge=1, description="channels of the first stage")
     max_channels: int = Field(default=512, ge=1, description="channels are not doubled beyond this (480 in version 1)")
     least_edge: int = Field(default=4, ge=1, description="of the lowest resolution, pixels")
+    most_edge: int = Field(default=0, ge=0, description="of a patch, pixels; 0: that of the median image, as nnU-Net's")
     least_batch: int = Field(default=2, ge=1, description="patches a step")
     covered: float = Field(default=0.05, gt=0, le=1, description="most of the data set's pixels a step may see")
     normalisation: Literal["image", "global"] = Field(
@@ -143,7 +145,8 @@ def make_plan(found: Fingerprint, config: PlannerConfig | None = None) -> Plan:
     config = config or PlannerConfig()
     budget = REFERENCE * config.memory_gib / REFERENCE_GIB
     classes = len(found.classes)
-    patch = found.shape
+    most = config.most_edge or max(found.shape)
+    patch = min(found.shape[0], most), min(found.shape[1], most)
     stages = stages_of(patch, config.least_edge)
     if stages < 2:
         raise ConfigError(f"images of {patch[0]}×{patch[1]} are too small to plan for (least_edge {config.least_edge})")

@@ -28,7 +28,7 @@ SIMULATED = ("flood", "clouds", "landcover", "landslide")
 
 
 def draw_parameters(seed: int, task: str = "flood", region: str = "") -> SceneParameters:
-    """The parameters of scene ``seed``; scenes of one seed differ between tasks in sky, snow and flood alone.
+    """The parameters of scene ``seed``; scenes of one seed differ between tasks in sky, light and flood alone.
 
     For ``landcover`` nothing is flooded: what lies under water has no cover to tell. Landslides have scenes of their
     own, of ``region`` (see :mod:`~.regions`; empty: of any).
@@ -49,8 +49,11 @@ def draw_parameters(seed: int, task: str = "flood", region: str = "") -> ScenePa
 
 def _draw(rng: np.random.Generator, seed: int, task: str, landscape: str) -> SceneParameters:
     radar = _radar(rng, landscape)
-    optics = _optics(rng)
+    optics, sky = _optics(rng), None
     own = generator(seed, task)
+    if task == "clouds":
+        optics = optics.model_copy(update={"snow": _snow(own)})
+        optics, sky = _look_alikes(generator(seed, "light"), optics, _clouded_sky(own))
     drawn = SceneParameters(
         place=Place(
             landscape=landscape,
@@ -63,8 +66,8 @@ def _draw(rng: np.random.Generator, seed: int, task: str, landscape: str) -> Sce
         water=_water(rng, landscape),
         radar=radar,
         radar_pre=_before(rng, radar),
-        optics=optics if task != "clouds" else optics.model_copy(update={"snow": _snow(own)}),
-        sky=_clouded_sky(own) if task in ("clouds", "landcover") else _sky(rng),
+        optics=optics,
+        sky=sky or (_clouded_sky(own) if task == "landcover" else _sky(rng)),
     )
     if task == "landcover":
         return drawn.model_copy(update={"water": drawn.water.model_copy(update={"flood": 0.0})})
@@ -265,3 +268,29 @@ def _clouded_sky(rng: np.random.Generator) -> Sky:
         white=float(rng.uniform(0.55, 1.15)),
         cirrus=_often(rng, 0.4, _log(rng, 0.005, 0.8)),
     )
+
+
+def _look_alikes(rng: np.random.Generator, optics: Optics, sky: Sky) -> tuple[Optics, Sky]:
+    """Clouds of more colours, and ground and air that look like them: what a cloud mask has to tell apart.
+
+    Thick cloud reflects .35 to 1 [Kokhanovsky 2006]: bluer where it is of ice or under much air, redder over dust or in
+    a low sun. Haze of smoke and dust reaches an optical thickness above 1 [Holben 2001], glint some tenths of
+    reflectance [Cox 1954], old snow is half as bright as fresh [Wiscombe 1980], and deserts and roofs vary as much.
+    Some images come with the air taken out, as L2A.
+    """
+    common = rng.normal(0, 0.15) + _often(rng, 0.1, 0.3)
+    shift = np.array(optics.class_shift) * np.exp(common + rng.normal(0, 0.15, len(optics.class_shift)))
+    haze = _log(rng, 0.3, 1.2) if rng.random() < 0.15 else optics.haze
+    light = {
+        "class_shift": tuple(float(s) for s in np.clip(shift, 0.3, 2.0)),
+        "haze": haze,
+        "snow_white": float(rng.uniform(0.5, 1.05)),
+        "glint": _often(rng, 0.3, _log(rng, 0.005, 0.25)),
+        "corrected": _often(rng, 0.35, float(rng.uniform(0.5, 1.0))),
+    }
+    cloud = {
+        "white": float(rng.uniform(0.45, 1.2)),
+        "slope": float(rng.uniform(-0.5, 0.2)),
+        "relief": _often(rng, 0.7, float(rng.uniform(0.02, 0.15))),
+    }
+    return optics.model_copy(update=light), sky.model_copy(update=cloud)

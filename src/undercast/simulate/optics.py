@@ -45,7 +45,10 @@ class Overpass:
 
 
 def see(rng: np.random.Generator, overpass: Overpass, clouds: Clouds | None, optics: Optics) -> Array:
-    """Sentinel-2 L1C reflectance ``[13, H, W]`` float32: through ``clouds``, or under an empty sky where None."""
+    """Sentinel-2 L1C reflectance ``[13, H, W]`` float32: through ``clouds``, or under an empty sky where None.
+
+    Towards L2A where ``optics.corrected`` is above 0: the air's light and loss taken out again, band by band.
+    """
     shape = overpass.cover.shape
     through, path = _air(optics)
     table, muddy, greening = spectra(), np.array(MUD_WATER, np.float32), np.array(GREENING, np.float32)
@@ -60,10 +63,10 @@ def see(rng: np.random.Generator, overpass: Overpass, clouds: Clouds | None, opt
             np.multiply(ground, overpass.brightness, out=ground)
             np.add(ground, np.multiply(overpass.green, greening[band], out=scratch), out=ground)
             if overpass.snow is not None:
-                ground += overpass.snow * (np.float32(SNOW[band]) - ground)
+                ground += overpass.snow * (np.float32(SNOW[band] * optics.snow_white) - ground)
             seen = _average(ground, side)
             open_water = mud * (muddy[band] - table[Ground.WATER, band])
-            open_water += table[Ground.WATER, band]
+            open_water += table[Ground.WATER, band] + np.float32(optics.glint)
             open_water -= seen
             open_water *= water
             seen += open_water
@@ -73,6 +76,9 @@ def see(rng: np.random.Generator, overpass: Overpass, clouds: Clouds | None, opt
             noise = rng.standard_normal(out=open_water, dtype=np.float32)
             noise *= np.float32(optics.noise)
             seen += noise
+            if optics.corrected:
+                seen -= np.float32(optics.corrected * path[band])
+                seen /= np.float32(1 - optics.corrected + optics.corrected * through[band])
             np.clip(seen, np.float32(1e-4), np.float32(1.6), out=seen)
             view[band] = seen if side == 1 else _spread(seen, side, shape)
     return view
@@ -149,6 +155,9 @@ def _illumination(terrain: Terrain, optics: Optics) -> Array:
 CLOUD_WHITE = (0.80, 0.80, 0.80, 0.83, 0.83, 0.88, 0.93, 0.88, 0.96, 0.16, 0.004, 0.76, 0.58)
 """Reflectance of thick cloud: water and ice absorb in the short-wave infrared, and vapour over low cloud blinds B10."""
 
+NEUTRAL = 600.0
+"""Wavelength, nm, at which a cloud of another colour is as bright as the table's."""
+
 
 def _look_up(surface: Array, path: float, through: float, clouds: Clouds | None, band: int) -> None:
     """Turn reflectance at the ground into reflectance at the top of the atmosphere, in place."""
@@ -168,7 +177,10 @@ def _look_up(surface: Array, path: float, through: float, clouds: Clouds | None,
         surface += 0.9 * ice / (1 + ice)
         return
     # Between the ground and white, by what the cloud lets through.
-    white = np.float32(CLOUD_WHITE[band] * clouds.white)
+    white: Array | np.float32 = np.float32(CLOUD_WHITE[band] * clouds.white)
+    white *= np.float32(float(WAVELENGTH[band] / NEUTRAL) ** clouds.slope)
+    if clouds.shine is not None:
+        white = white * clouds.shine
     surface -= white
     surface *= clouds.transmission
     surface += white

@@ -136,6 +136,9 @@ class Optics(Settings):
     turbidity: float = Field(default=0.5, ge=0, le=1, description="sediment in open water: 0 clear and dark, 1 mud")
     vigour: float = Field(default=0.0, description="greenness of vegetation off the table, -1 to 1")
     snow: float = Field(default=0.0, ge=0, le=1, description="share of open ground under snow, high ground first")
+    snow_white: float = Field(default=1.0, gt=0, description="brightness of snow off the table; old snow is grey")
+    glint: float = Field(default=0.0, ge=0, description="what open water mirrors of the sun, reflectance")
+    corrected: float = Field(default=0.0, ge=0, le=1, description="share of the air that was corrected away")
     noise: float = Field(default=0.002, ge=0, description="sensor noise, reflectance")
     class_shift: tuple[float, ...] = Field(default=(), description="relative brightness of each class; empty is none")
     border: tuple[float, float] | None = Field(default=None, description="edge of the swath, as for the radar")
@@ -150,6 +153,8 @@ class Sky(Settings):
     thickness: float = Field(default=8.0, ge=0, description="optical thickness one standard deviation into a cloud")
     height: float = Field(default=1500.0, ge=0, description="height above the ground, metres")
     white: float = Field(default=1.0, gt=0, description="brightness of thick cloud off the table, relative")
+    slope: float = Field(default=0.0, description="exponent of wavelength its colour is off by; below 0 it is bluer")
+    relief: float = Field(default=0.0, ge=0, description="light and shade on its tops, relative standard deviation")
     cirrus: float = Field(default=0.05, ge=0, description="mean optical thickness of cirrus")
 
 

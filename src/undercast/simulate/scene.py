@@ -170,8 +170,8 @@ TARGETS = ("flood", "flood_event", "flood_weak", "cloud", "cover")
 """The targets of a scene."""
 
 TASK_TARGETS = ("clouds", "landcover", "landslide", "opacity")
-"""Targets that come when asked for. Those of a task: ``clouds`` is ``cloud``, ``landcover`` the six classes,
-``landslide`` what slid; and ``opacity``, the share of light that cloud and its shadow take away, percent."""
+"""Targets that come when asked for. Those of a task: ``clouds`` is ``cloud`` with thinner cloud in it, ``landcover``
+the six classes, ``landslide`` what slid; and ``opacity``, the light that cloud and its shadow take away, percent."""
 
 
 def simulate_chip(
@@ -225,9 +225,9 @@ def _targets(world: _World, wanted: set[str], images: dict[str, Array]) -> dict[
         targets["flood_weak"] = optics.weak_label(images["s2"])
         if "s2" not in wanted:
             del images["s2"]
-    for name in ("cloud", "clouds"):
+    for name, below in (("cloud", sky.CLOUD_BELOW), ("clouds", sky.MASKED_BELOW)):
         if name in wanted:
-            targets[name] = sky.cloud_class(world.clouds)
+            targets[name] = sky.cloud_class(world.clouds, below)
     if "opacity" in wanted:
         targets["opacity"] = sky.opacity(world.clouds)
     if {"cover", "landcover"} & wanted:

@@ -1,7 +1,7 @@
 """Clouds: how thick, how much light they let through, and where their shadow falls."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +16,32 @@ class Clouds:
     """``[H, W]`` float32: ``thickness`` optical depth of cloud and ``cirrus``; ``transmission`` of both on the way up,
     ``sunlight`` that reaches the ground through cloud elsewhere (1 is full).
 
-    ``white`` is the cloud's own brightness relative to the table's."""
+    ``white`` is the cloud's own brightness relative to the table's, ``slope`` the exponent of wavelength by which it is
+    bluer (below 0) or redder, ``shine`` the light and shade on its tops, ``[H, W]`` about 1; None where they are flat.
+    """
 
     thickness: Array
     cirrus: Array
     transmission: Array
     sunlight: Array
     white: float = 1.0
+    slope: float = 0.0
+    shine: Array | None = None
 
     def average(self, each: Callable[[Array], Array]) -> "Clouds":
         """The same clouds with every field put through ``each``."""
-        return Clouds(each(self.thickness), each(self.cirrus), each(self.transmission), each(self.sunlight), self.white)
+        return replace(
+            self,
+            thickness=each(self.thickness),
+            cirrus=each(self.cirrus),
+            transmission=each(self.transmission),
+            sunlight=each(self.sunlight),
+            shine=None if self.shine is None else each(self.shine),
+        )
 
 
 CLOUD_BELOW = 0.75
-"""Transmission below which a pixel is cloud."""
+"""Transmission below which the ground is hidden by cloud: target ``cloud``."""
 SHADOW_BELOW = 0.7
 """Share of sunlight below which clear ground is in cloud shadow."""
 
@@ -46,6 +57,10 @@ def shadow_shift(sky: Sky, optics: Optics) -> tuple[int, int]:
     reach = sky.height / np.tan(np.deg2rad(optics.sun_elevation)) / PIXEL
     azimuth = np.deg2rad(optics.sun_azimuth)
     return round(float(reach * np.cos(azimuth))), round(float(-reach * np.sin(azimuth)))
+
+
+MASKED_BELOW = float(transmit(np.ones(1, np.float32))[0])
+"""Transmission below which a cloud mask says cloud: optical thickness 1, target ``clouds``."""
 
 
 def make_clouds(rng: np.random.Generator, shape: Shape, sky: Sky, optics: Optics) -> Clouds:
@@ -65,12 +80,23 @@ def make_clouds(rng: np.random.Generator, shape: Shape, sky: Sky, optics: Optics
     shading = field[top - down : top - down + shape[0], left - across : left - across + shape[1]]
     thin = spectral(rng, coarse_shape(shape), 200 / COARSE, 3.0, (1.0, 0.35))
     cirrus = np.float32(sky.cirrus) * np.exp(0.8 * np.minimum(upsample(thin, shape), 3) - np.float32(0.32))
-    return Clouds(thickness, cirrus, transmit(thickness + cirrus), transmit(shading), sky.white)
+    shine = _shine(thickness, sky.relief, optics.sun_azimuth) if sky.relief and min(shape) > 1 else None
+    return Clouds(thickness, cirrus, transmit(thickness + cirrus), transmit(shading), sky.white, sky.slope, shine)
 
 
-def cloud_class(clouds: Clouds) -> NDArray[np.uint8]:
-    """0 clear, 1 cloud, 2 shadow, ``[H, W]`` uint8."""
-    cloudy = clouds.transmission < CLOUD_BELOW
+def _shine(thickness: Array, relief: float, sun_azimuth: float) -> Array:
+    """Brightness of the tops about 1: what rises away from the sun faces it; a thicker cloud stands higher."""
+    south, east = np.gradient(np.log1p(thickness))
+    azimuth = np.deg2rad(sun_azimuth)
+    facing = np.float32(np.cos(azimuth)) * south - np.float32(np.sin(azimuth)) * east
+    steepness = np.float32(np.sqrt(np.mean(np.square(facing[thickness > 0]))) + 1e-6) if thickness.any() else 1.0
+    shine: Array = np.clip(1 + np.float32(relief) / steepness * facing, 0.6, 1.3).astype(np.float32)
+    return shine
+
+
+def cloud_class(clouds: Clouds, below: float = CLOUD_BELOW) -> NDArray[np.uint8]:
+    """0 clear, 1 cloud (transmission ``below``), 2 shadow, ``[H, W]`` uint8."""
+    cloudy = clouds.transmission < below
     shadow = (clouds.sunlight < SHADOW_BELOW) & ~cloudy
     return np.where(cloudy, 1, np.where(shadow, 2, 0)).astype(np.uint8)
 
