@@ -11,13 +11,12 @@ and shadow), ``parameters``, ``macs_per_pixel``, ``bytes`` (of the graph, or of 
 ``ms_per_mpx`` (one thread, a chip of 256×256, teachers on torch in bf16, students on OpenVINO; only ratios within a run
 count). Writes ``results/clouds-simulated.csv``.
 
-    python benchmarks/clouds_simulated.py train --work DIR --students unet-8x3 --seeds 7 8 9
-    python benchmarks/clouds_simulated.py score --work DIR --students unet-8x3 --seeds 7 8 9
-    python benchmarks/clouds_simulated.py figure
+    python benchmarks/clouds_simulated.py train --work DIR --students unet-8x4c8 --seeds 7 8 9
+    python benchmarks/clouds_simulated.py score --work DIR --students unet-8x4c8 --seeds 7 8 9
+    python benchmarks/clouds_figures.py
 """
 
 import argparse
-import csv
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -29,7 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from record import RESULTS, Result, record
+from record import Result, record
 from undercast.config import override, read_toml, validate
 from undercast.datasets import SimulatedChips
 from undercast.datasets.bands import OfBands
@@ -51,8 +50,6 @@ DRAW = 7
 """Seed of the draw of labelled chips and the cut of folds."""
 VIEWS: Views = 2
 PLANNED = "nnunet"
-SMALLER = 280
-"""How many times smaller than its teacher the paper's student is."""
 VALIDATION = SimulatedChips(300_000, 60, 256, "clouds", ("s2",), ("clouds",))
 
 
@@ -193,70 +190,16 @@ def _record(arm: str, setting: str, values: Mapping[str, float], seed: int | str
     record(BENCHMARK, [Result(arm, setting, name, value, seed, "test") for name, value in values.items()])
 
 
-def figure(path: Path) -> None:
-    """Jaccard against parameters, every seed a dot, from the results file."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    with (RESULTS / f"{BENCHMARK}.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-
-    def of(arm: str, metric: str) -> dict[str, list[float]]:
-        found: dict[str, list[float]] = {}
-        for row in rows:
-            if row["arm"] == arm and row["metric"] == metric:
-                found.setdefault(row["setting"], []).append(float(row["value"]))
-        return found
-
-    looks = {
-        "student": ("o", "#8a8f98", "student, labels alone"),
-        "student+kd": ("o", "#1f6fd6", "student, taught by the ensemble"),
-        "student+kd+int8": ("x", "#1f6fd6", "the same in int8"),
-        "teacher": ("s", "#b3261e", "teacher"),
-        "ensemble": ("D", "#b3261e", "ensemble, mirrored views"),
-    }
-    drawing, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
-    teacher, large = np.mean(of("teacher", "jaccard")[PLANNED]), of("teacher", "parameters")[PLANNED][0]
-    axes.axhspan(teacher - 0.01, teacher, color="#b3261e", alpha=0.12, lw=0, label="within a point of the teacher")
-    axes.axvline(large / SMALLER, color="#b3261e", lw=1, ls=":")
-    axes.text(large / SMALLER * 1.08, 0.02, f"{SMALLER} times smaller\nthan the teacher: left of this",
-              transform=axes.get_xaxis_transform(), fontsize=8, color="#b3261e")  # fmt: skip
-    for arm, (marker, color, label) in looks.items():
-        sizes, scores = of(arm, "parameters"), of(arm, "jaccard")
-        points = sorted((sizes[name][0], name, values) for name, values in scores.items() if name in sizes)
-        if not points:
-            continue
-        axes.plot(
-            [size for size, _, values in points for _ in values],
-            [value for *_, values in points for value in values],
-            marker, color=color, label=label, fillstyle="none", markersize=6, ls="none",
-        )  # fmt: skip
-        if arm in ("student", "student+kd"):
-            axes.plot([size for size, *_ in points], [np.mean(values) for *_, values in points], color=color, lw=1.5)
-        if arm == "student+kd":
-            for size, name, values in points:
-                axes.annotate(name, (size, max(values)), (0, 8), textcoords="offset points", ha="center", fontsize=8)
-    axes.set_xscale("log")
-    axes.set_xlabel("parameters")
-    axes.set_ylabel(f"Jaccard of cloud, {len(TEST)} held-out scenes")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
-    axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawing.savefig(path, dpi=160)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["ensemble", "train", "score", "figure"])
+    parser.add_argument("what", choices=["ensemble", "train", "score"])
     parser.add_argument(
         "--work",
         type=Path,
         default=Path("runs/clouds-simulated"),
         help="folder for models, answers and the cache of chips",
     )
-    parser.add_argument("--students", nargs="+", default=["unet-8x3"])
+    parser.add_argument("--students", nargs="+", default=["unet-8x4c8"])
     parser.add_argument("--arms", nargs="+", default=["student", "student+kd"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
     parser.add_argument("--members", type=int, default=1, help="folds of the labelled chips to train a teacher for")
@@ -276,8 +219,6 @@ def main() -> None:
                     train_student(chosen.work, arm, student, seed, chosen.threads)
     if chosen.what == "score":
         score_all(chosen.work, chosen.students, chosen.seeds)
-    if chosen.what == "figure":
-        figure(Path(__file__).parent / "figures/clouds-simulated.png")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from undercast.errors import ConfigError
 from undercast.losses import Total
+from undercast.losses.segmentation import dice
 from undercast.losses.squeeze import (
     SqueezeConfig,
     channel_divergence,
     hint,
     inter_class,
     intra_class,
+    soft_dice,
     standardise,
 )
 
@@ -22,7 +24,10 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Total]] = {
     "intra": lambda s, t, w: intra_class(s, t, weights=w),
     "inter": lambda s, t, w: inter_class(s, t, weights=w),
     "hint": lambda s, t, w: hint(s, t, weights=w),
+    "dice": lambda s, t, w: soft_dice(s, t, weights=w),
 }
+CERTAIN = [name for name in LOSSES if name != "dice"]
+"""Those that an unsure teacher's own answer costs nothing."""
 EACH = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 
 
@@ -32,7 +37,7 @@ def pair(seed: int, classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
     return student.requires_grad_(), teacher, torch.ones(2, 8, 6)
 
 
-@EACH
+@pytest.mark.parametrize("loss", [LOSSES[name] for name in CERTAIN], ids=CERTAIN)
 @pytest.mark.parametrize("seed", range(4))
 def test_agreement_costs_nothing_and_disagreement_does(loss: Callable[..., Total], seed: int) -> None:
     student, teacher, weights = pair(seed)
@@ -49,7 +54,21 @@ def test_a_step_downhill_brings_the_student_nearer(loss: Callable[..., Total]) -
     assert after < before
 
 
-@pytest.mark.parametrize("name", ["channel", "intra", "inter"])
+def test_a_sure_teacher_is_a_label_to_the_overlap_and_a_rare_class_counts_as_much() -> None:
+    student, teacher, weights = pair(3)
+    sure = 50 * teacher
+    as_labels = dice(student, sure.argmax(dim=1), smooth=1e-5, pooled=True)
+    torch.testing.assert_close(soft_dice(student, sure, weights=weights).mean(), as_labels.mean(), atol=2e-3, rtol=0)
+    assert float(soft_dice(sure, sure, weights=weights).mean()) == pytest.approx(0, abs=5e-3)
+    rare = torch.zeros(1, 3, 8, 8)
+    rare[:, 0] = 20.0
+    rare[:, 1, :4], rare[:, 2, 7, 7] = 40.0, 40.0
+    missed = rare.clone()
+    missed[:, 2] = 0.0
+    assert float(soft_dice(missed, rare, weights=torch.ones(1, 8, 8)).mean()) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["channel", "intra", "inter", "dice"])
 def test_what_was_not_seen_teaches_nothing(name: str) -> None:
     student, teacher, weights = pair(6)
     weights = weights.clone()
@@ -119,10 +138,11 @@ def test_a_configuration_that_cannot_teach_two_classes_is_refused(setting: dict[
 
 def test_every_part_that_weighs_is_there_and_nothing_is_refused() -> None:
     student, teacher, weights = pair(9)
-    config = SqueezeConfig(weight=1, channel=2, intra=3, inter=4)
+    config = SqueezeConfig(weight=1, channel=2, intra=3, inter=4, dice=5)
     terms = config.terms(student, teacher, weights)
     assert {name: weight for name, (_, weight) in terms.items()} == {
         "teacher": 1,
+        "teacher_dice": 5,
         "teacher_channel": 2,
         "teacher_intra": 3,
         "teacher_inter": 4,

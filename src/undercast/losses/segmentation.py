@@ -76,8 +76,14 @@ def dice(
     """
     known = (target != NODATA).unsqueeze(1)
     chosen = list(classes) if classes is not None else list(range(1, logits.shape[1]))
-    probabilities = logits.float().softmax(dim=1)[:, chosen] * known
-    truth = functional.one_hot(_safe(target), logits.shape[1]).movedim(-1, 1)[:, chosen] * known
+    probabilities = logits.float().softmax(dim=1)[:, chosen]
+    truth = functional.one_hot(_safe(target), logits.shape[1]).movedim(-1, 1)[:, chosen]
+    return overlap(probabilities, truth, known, smooth=smooth, pooled=pooled)
+
+
+def overlap(probabilities: Tensor, truth: Tensor, known: Tensor, *, smooth: float = 1.0, pooled: bool = False) -> Total:
+    """What :func:`dice` is of shares of classes, both ``[B, K, h, w]``, where ``known`` ``[B, 1, h, w]`` bool."""
+    probabilities, truth = probabilities * known, truth * known
     shared = (probabilities * truth).sum(dim=(2, 3))
     either = probabilities.sum(dim=(2, 3)) + truth.sum(dim=(2, 3))
     if pooled:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from undercast.config import Settings
 from undercast.errors import ConfigError
 from undercast.losses.distil import divergence
-from undercast.losses.segmentation import Total
+from undercast.losses.segmentation import Total, overlap
 
 HIDDEN = -1e4
 """Stands for a logit that is not to take part in a softmax over pixels."""
@@ -25,6 +25,7 @@ class SqueezeConfig(Settings):
 
     temperature: float = Field(default=2.0, gt=0, description="of both softmaxes over classes")
     weight: float = Field(default=1.0, ge=0, description="of the divergence of every pixel's classes [Hinton 2015]")
+    dice: float = Field(default=0.0, ge=0, description="of 1 less the overlap of every class but 0 [Milletari 2016]")
     channel: float = Field(default=0.0, ge=0, description="of the divergence of every class's pixels [Shu 2021]")
     channel_temperature: float = Field(default=4.0, gt=0, description="of both softmaxes over pixels")
     intra: float = Field(default=0.0, ge=0, description="of 1 less the correlation of each class [Huang 2022]")
@@ -47,9 +48,9 @@ class SqueezeConfig(Settings):
                     f"{name} = {value} cannot teach two classes: two numbers correlated or standardised within a pixel "
                     "are always +1 and -1, so the loss is constant and has no gradient; use weight, channel or intra"
                 )
-        if not (self.weight or self.channel or self.intra or self.inter or self.hint):
+        if not (self.weight or self.dice or self.channel or self.intra or self.inter or self.hint):
             raise ConfigError(
-                "nothing of the teacher is matched: give weight, channel, intra, inter or hint a value above 0"
+                "nothing of the teacher is matched: give weight, dice, channel, intra, inter or hint a value above 0"
             )
 
     def terms(self, student: Tensor, teacher: Tensor, weights: Tensor) -> dict[str, tuple[Total, float]]:
@@ -58,6 +59,8 @@ class SqueezeConfig(Settings):
         if self.weight:
             pair = (standardise(student), standardise(teacher)) if self.standardised else (student, teacher)
             terms["teacher"] = divergence(*pair, temperature=self.temperature, weights=weights), self.weight
+        if self.dice:
+            terms["teacher_dice"] = soft_dice(student, teacher, weights=weights), self.dice
         if self.channel:
             total = channel_divergence(student, teacher, temperature=self.channel_temperature, weights=weights)
             terms["teacher_channel"] = total, self.channel
@@ -66,6 +69,19 @@ class SqueezeConfig(Settings):
         if self.inter:
             terms["teacher_inter"] = inter_class(student, teacher, weights=weights), self.inter
         return terms
+
+
+def soft_dice(student: Tensor, teacher: Tensor, *, weights: Tensor) -> Total:
+    """:func:`~undercast.losses.segmentation.dice` with the teacher's probabilities for labels, over the whole batch.
+
+    A rare class counts as much as a common one, as it does in a loss against labels that has a Dice term; beside
+    that one the divergence alone makes a student too shy of it.
+    """
+    seen = (weights > 0).unsqueeze(1)
+    first, second = (
+        logits.float().masked_fill(~seen, 0).softmax(dim=1)[:, 1:] for logits in (student, teacher.detach())
+    )
+    return overlap(first, second, seen, smooth=1e-5, pooled=True)
 
 
 def channel_divergence(student: Tensor, teacher: Tensor, *, temperature: float = 4.0, weights: Tensor) -> Total:
