@@ -13,15 +13,20 @@ def export(
         str, typer.Option(help="Chips to prove and calibrate on: a data set's folder, or simulated:FIRST_SEED+COUNT.")
     ] = "simulated:900000+16",
     chips: Annotated[int, typer.Option(min=1, help="At most this many of them, spread evenly.")] = 32,
+    method: Annotated[
+        str, typer.Option(help="How int8 finds the range of a layer: minmax; percentile or entropy where it is wide.")
+    ] = "minmax",
     json_out: Annotated[bool, typer.Option("--json", help="Write the agreement to stdout as JSON.")] = False,
 ) -> None:
     """Write MODEL's ONNX graphs from its weights; they must answer as the weights do, or nothing is written."""
     from dataclasses import asdict
 
+    from undercast.config import validate
     from undercast.datasets import open_dataset
     from undercast.datasets.bands import OfBands
     from undercast.errors import InputError
     from undercast.export import export_model
+    from undercast.export.quantise import QuantiseConfig
     from undercast.model import resolve
 
     folder = resolve(model)
@@ -37,7 +42,8 @@ def export(
     count = min(chips, len(source))
     typer.echo(f"proving {folder.path} on {count} chips of {data}", err=True)
     tiles = [source[number * len(source) // count] for number in range(count)]
-    found = export_model(folder, tiles, int8=int8)
+    quantise = validate({"method": method}, QuantiseConfig, "--method")
+    found = export_model(folder, tiles, int8=int8, quantise=quantise)
     if json_out:
         typer.echo(json.dumps([asdict(one) for one in found], indent=2))
     else:
