@@ -13,7 +13,7 @@ import argparse
 import csv
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,10 @@ from undercast.evaluate.lacking import Lacking
 from undercast.evaluate.restoration import psnr, ssim
 from undercast.evaluate.scoring import score
 from undercast.evaluate.table import CLEAR, COVERED
-from undercast.nets import Segmenter
+from undercast.nets import Fusion, Segmenter
 from undercast.predict import answer_outputs
 from undercast.recipes import landcover
+from undercast.recipes.stage import Plan
 from undercast.signature import Signature
 from undercast.task import NODATA
 
@@ -52,26 +53,29 @@ CHIPS = SimulatedChips(
 )
 VALIDATION = replace(CHIPS, first_seed=3_000_000, count=60)
 TEST = replace(CHIPS, first_seed=9_000_000, count=150)
+FEWEST = 100
+"""Pixels under cloud, and pixels of ground, of a chip whose restored image is measured."""
 COVERS = {f"cover-{100 * share:.0f}": replace(TEST, count=60, cloud=share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)}
 
-STREAM = {"kind": "fusion", "encoder": {"widths": [32, 48, 80, 96]}}
-FUSION = {"kind": "fusion", "encoder": {"widths": [16, 32, 56, 72]}}
-UNET = {"kind": "unet", "base": 16, "stages": 4}
+ELSEWHERE = replace(CHIPS, first_seed=2_000_000)
+"""Where the encoders learned that every arm starts from."""
+PRETRAINED_STEPS = 1200
+STEPS = 900
 
 
-def plain(*roles: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def plain(*roles: str) -> dict[str, Any]:
+    body = {"kind": "fusion"}
     return {"arm": "plain", "student": {"network": {"roles": roles, "mask_channel": True, "body": body}}}
 
 
 TURNS = {"turns": True, "flips": True}
 MISSING = {"missing": {"s2": 0.15, "s1": 0.05}}
+FILL = {"student": {"network": {"roles": ("s2", "s1"), "mask_channel": True, "body": {"kind": "cloudseg", "fill": True}}}}
 ARMS: dict[str, dict[str, Any]] = {
     "teacher": {"arm": "teacher"},
-    "optical": plain("s2", body=STREAM),
-    "sar": plain("s1", body=STREAM),
-    "fusion": plain("s2", "s1", body=FUSION),
-    "early": plain("s2", "s1", body=UNET),
-    "streams": plain("s2", "s1", body={"kind": "cloudseg", "restore": False}),
+    "optical": plain("s2"),
+    "sar": plain("s1"),
+    "fusion": plain("s2", "s1"),
     "restore": {"through_cloud": {"hint": 0.0}},
     "cloudseg": {},
     "normalised": {"through_cloud": {"normalised": True}},
@@ -80,9 +84,15 @@ ARMS: dict[str, dict[str, Any]] = {
     "missing": {"augment": MISSING},
     "soft": {"through_cloud": {"soft": True}},
     "turns": {"augment": TURNS},
-    "all": {"start": True, "through_cloud": {"answers": 1.0, "normalised": True}, "augment": {**TURNS, **MISSING}},
+    "fill": FILL,
+    "all": {
+        "start": True,
+        "through_cloud": {"answers": 1.0, "normalised": True},
+        "augment": {**TURNS, **MISSING},
+        **FILL,
+    },
 }
-"""Arm → what differs from the paper's form at this size."""
+"""Arm → what differs from the paper's form at this size. Every stream of every arm has the same encoder."""
 TWICE = "-twice"
 """After the name of an arm: with twice the steps, as one that starts from its teacher has had altogether."""
 BEST = "start"
@@ -129,34 +139,50 @@ def trained(arm: str, seed: int, steps: int, work: Path, place: Place) -> Segmen
     """The network of an arm; one that was trained already is read."""
     config = settings(arm, seed, steps)
     chips = landcover.Chips(chips_of(CHIPS, work), chips_of(VALIDATION, work))
-    file = work / f"{arm}-{seed}.safetensors"
     learner = config.teacher if arm == "teacher" else config.student
     if config.arm == "cloudseg":
-        plan = landcover.through_cloud(
-            config, chips, trained("teacher", seed, steps, work, place) if config.taught else None
-        )
+        teacher = trained("teacher", seed, steps, work, place) if config.taught else None
+        plan = landcover.through_cloud(config, chips, teacher)
     else:
         plan = landcover.on_labels(config, learner, chips)
+    file = work / f"{arm}-{seed}.safetensors"
+    if not file.is_file() and not config.start:  # the teacher that another starts from began so itself
+        begin(plan.network, {role: pretrained(role, work, place) for role in ("s2_clear", "s1")})
+    return finished(plan, learner, f"{arm}-{seed}", seed, work, place)
+
+
+def pretrained(role: str, work: Path, place: Place) -> Segmenter:
+    """A network that saw one sensor alone under a clear sky, on chips that no arm sees: the paper's is ImageNet."""
+    config = settings("optical", 0, PRETRAINED_STEPS)
+    network = config.student.network.model_copy(update={"roles": (role,)})
+    learner = config.student.model_copy(update={"network": network})
+    chips = chips_of(ELSEWHERE, work)
+    plan = landcover.on_labels(config, learner, landcover.Chips(chips, chips))
+    return finished(plan, learner, f"pretrained-{role}", 0, work, place)
+
+
+def begin(network: Segmenter, taught: Mapping[str, Segmenter]) -> None:
+    """Give every stream of ``network`` the stages of its sensor; the cross stream, which has none, the optical's."""
+    stages = {role: segmenter.body.streams[0] for role, segmenter in taught.items()}
+    optical, radar, body = stages["s2_clear"], stages["s1"], network.body
+    if isinstance(body, Fusion):
+        pairs = [(body.streams[k], radar if role == "s1" else optical) for k, role in enumerate(network.roles)]
+    else:
+        pairs = [(body.optical, optical), (body.radar, radar), (body.cross, optical[1:])]
+    for own, given in pairs:
+        own.load_state_dict(given.state_dict())
+
+
+def finished(plan: Plan, learner: landcover.LearnerConfig, name: str, seed: int, work: Path, place: Place) -> Segmenter:
+    """The network of ``plan``, trained, or read where that was done."""
+    file = work / f"{name}.safetensors"
     if file.is_file():
         plan.network.load_state_dict(load_file(file))
         return plan.network.eval()
-    began = time.monotonic()
-    fit(
-        plan.objective,
-        plan.feeds,
-        learner.fit,
-        place,
-        work / f"{arm}-{seed}",
-        seed=seed,
-        name=f"{arm}-{seed}",
-        resume=True,
-    )
-    print(
-        arm,
-        seed,
-        f"{time.monotonic() - began:.0f} s, {sum(p.numel() for p in plan.network.parameters()):,} weights",
-        flush=True,
-    )
+    began = time.process_time()
+    fit(plan.objective, plan.feeds, learner.fit, place, work / name, seed=seed, name=name, resume=True)
+    weights = sum(parameter.numel() for parameter in plan.network.parameters())
+    print(f"{name}: {time.process_time() - began:.0f} s of processor time, {weights:,} weights", flush=True)
     save_file({name: tensor.contiguous() for name, tensor in plan.network.state_dict().items()}, file)
     return plan.network.eval()
 
@@ -173,22 +199,29 @@ def segmented(predictor: Any, source: ChipSource) -> dict[str, float]:
     return {name: float(np.nanmean(scores.iou(confusion))) for name, confusion in found.items() if confusion.sum()}
 
 
-def pictures(
-    predictor: TorchPredictor | None, source: ChipSource
-) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+Restore = Callable[[Chip, NDArray[np.bool_]], NDArray[Any]]
+"""A chip and where it is covered → its optical image as it might be under a clear sky."""
+
+
+def copied(chip: Chip, covered: NDArray[np.bool_]) -> NDArray[Any]:
+    return chip.images["s2"].clip(0, 1)
+
+
+def one_colour(chip: Chip, covered: NDArray[np.bool_]) -> NDArray[Any]:
+    image = copied(chip, covered)
+    return np.where(covered, np.nanmedian(image[:, ~covered], axis=1)[:, None, None], image)
+
+
+def restored(restore: Restore, source: ChipSource) -> dict[str, float]:
+    """PSNR of all covered pixels together and the mean SSIM of chips, of those that show some ground and some cloud."""
+    errors, weights, likeness = [], [], []
     for number in range(len(source)):
         chip = source[number]
-        covered = (chip.targets["cloud"] > 0) & (chip.targets["cloud"] != NODATA) & chip.valid("s2")
-        restored = answer_outputs(predictor, chip.images)["restored"] if predictor else chip.images["s2"].clip(0, 1)
-        yield restored, chip.images["s2_clear"].clip(0, 1), covered
-
-
-def restored(predictor: TorchPredictor | None, source: ChipSource) -> dict[str, float]:
-    """PSNR of all covered pixels together and the mean SSIM of chips; without a predictor, of the cloudy image."""
-    errors, weights, likeness = [], [], []
-    for image, clear, covered in pictures(predictor, source):
-        if covered.sum() < 100:
+        seen, cloud = chip.valid("s2"), chip.targets["cloud"]
+        covered = (cloud > 0) & (cloud != NODATA) & seen
+        if covered.sum() < FEWEST or (seen & ~covered).sum() < FEWEST:
             continue
+        image, clear = restore(chip, covered), chip.images["s2_clear"].clip(0, 1)
         errors.append(10 ** (-psnr(image, clear, covered) / 10))
         weights.append(covered.sum())
         likeness.append(ssim(image, clear, covered))
@@ -216,7 +249,7 @@ def measured(arm: str, seed: int, network: Segmenter, work: Path) -> list[Result
             chips = chips_of(source, work)
             found = segmented(predictor, chips)
             if signature.restores and setting == "mixed":
-                found |= restored(predictor, chips)
+                found |= restored(lambda chip, _: answer_outputs(predictor, chip.images)["restored"], chips)
             rows += [(setting, split, metric, value) for metric, value in found.items()]
         if len(signature.inputs) == 2 and arm != "teacher":
             for role in signature.inputs:
@@ -231,7 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--work", type=Path, required=True, help="folder for weights and the cache of chips")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fill", action="store_true", help="only fill the cache of chips")
@@ -240,7 +273,7 @@ def main() -> None:
     if chosen.figure:
         return draw(RESULTS / "landcover-simulated.csv")
     if chosen.fill:
-        for source in (CHIPS, VALIDATION, TEST, *COVERS.values()):
+        for source in (CHIPS, ELSEWHERE, VALIDATION, TEST, *COVERS.values()):
             replace(source, cache=chosen.work / "chips").fill(chosen.threads)
         return None
     place = Place(threads=chosen.threads)
@@ -251,17 +284,12 @@ def main() -> None:
             record("landcover-simulated", rows)
             if arm == BEST:
                 record("landcover-simulated", [row._replace(arm="best") for row in rows])
-            told = {f"{r.split} {r.metric}": round(r.value, 4) for r in rows if r.setting == "mixed"}
+            told = {r.metric: round(r.value, 4) for r in rows if r.split == "validation"}
             print(arm, seed, told, flush=True)
-    if "cloudseg" in chosen.arms:
-        for split, source in (("validation", VALIDATION), ("test", TEST)):
-            file = chosen.work / f"copy-{split}.json"
-            if not file.is_file():
-                file.write_text(json.dumps(restored(None, chips_of(source, chosen.work))))
-            copied = json.loads(file.read_text())
-            record(
-                "landcover-simulated", [Result("copy", "mixed", key, value, "", split) for key, value in copied.items()]
-            )
+    for split, source in (("validation", VALIDATION), ("test", TEST)):
+        for name, restore in (("copy", copied), ("median", one_colour)):
+            rows = restored(restore, chips_of(source, chosen.work)).items()
+            record("landcover-simulated", [Result(name, "mixed", metric, value, "", split) for metric, value in rows])
     return None
 
 

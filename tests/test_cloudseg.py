@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from undercast.bands import S1, S2_L1C
 from undercast.errors import ConfigError
 from undercast.nets import CloudSegConfig, ConvEncoder, FusionConfig, MitEncoder, SegmenterConfig
+from undercast.nets.clearing import Filled
 from undercast.nets.cloudseg import Exchange, Gate, Give, MultiScale, SqueezeExcite
 from undercast.nets.decoder import Rescale
 from undercast.nets.segmenter import Body, Segmenter
@@ -34,11 +35,11 @@ def images(size: int | tuple[int, int] = 64, batch: int = 2, seed: int = 0) -> d
     return {"s2": s2, "s1": -15 + 5 * torch.randn(batch, 2, *shape, generator=rng)}
 
 
-@given(st.integers(1, 140), st.integers(1, 140))
+@given(st.integers(1, 140), st.integers(1, 140), st.booleans())
 @settings(deadline=None, max_examples=8)
-def test_any_size_is_answered_and_restored_at_its_own_size(rows: int, cols: int):
+def test_any_size_is_answered_and_restored_at_its_own_size(rows: int, cols: int, fill: bool):
     with torch.no_grad():
-        found = network(CloudSegConfig(encoder=SMALL)).answer(images((rows, cols), batch=1))
+        found = network(CloudSegConfig(encoder=SMALL, fill=fill)).answer(images((rows, cols), batch=1))
     assert found.logits.shape == (1, 6, rows, cols)
     assert found.restored is not None
     assert found.restored.shape == (1, 4, rows, cols)
@@ -63,8 +64,9 @@ def test_the_other_grid_gets_means_over_its_own_pixels():
 
 @pytest.mark.parametrize("gate", [True, False])
 @pytest.mark.parametrize("restore", [True, False])
-def test_the_loss_reaches_every_parameter(gate: bool, restore: bool):
-    net = network(CloudSegConfig(encoder=SMALL, gate=gate, restore=restore)).train()
+@pytest.mark.parametrize("fill", [True, False])
+def test_the_loss_reaches_every_parameter(gate: bool, restore: bool, fill: bool):
+    net = network(CloudSegConfig(encoder=SMALL, gate=gate, restore=restore, fill=fill)).train()
     found = net.answer(images())
     assert (found.restored is not None) == restore
     (found.logits.square().mean() + (found.restored.square().mean() if found.restored is not None else 0)).backward()
@@ -73,8 +75,9 @@ def test_the_loss_reaches_every_parameter(gate: bool, restore: bool):
 
 
 @pytest.mark.parametrize("lost", ["s1", "s2"])
-def test_a_missing_role_is_answered_and_its_values_are_nowhere(lost: str):
-    net, given = network(CloudSegConfig(encoder=SMALL)), images()
+@pytest.mark.parametrize("fill", [True, False])
+def test_a_missing_role_is_answered_and_its_values_are_nowhere(lost: str, fill: bool):
+    net, given = network(CloudSegConfig(encoder=SMALL, fill=fill)), images()
     blind = given | {lost: torch.full_like(given[lost], torch.nan)}
     with torch.no_grad():
         seen, found = net.answer(given), net.answer(blind)
@@ -84,23 +87,44 @@ def test_a_missing_role_is_answered_and_its_values_are_nowhere(lost: str):
     assert not torch.allclose(found.logits, seen.logits)
 
 
-def test_an_answer_moves_with_the_image_by_whole_strides():
-    net, whole = network(CloudSegConfig(encoder=SMALL)).double(), images(448, batch=1)
+@pytest.mark.parametrize("fill", [True, False])
+def test_answer_and_restored_image_move_with_the_image_by_whole_strides(fill: bool):
+    body = CloudSegConfig(encoder=ConvEncoder(widths=(4, 6, 8), depth=1), fill=fill)
+    net, whole = network(body).double(), images(448, batch=1)
     whole = {role: image.double() for role, image in whole.items()}
     step, margin = net.stride, net.margin
     assert 0 < margin < 448
     part = {role: image[..., step:, step:] for role, image in whole.items()}
     with torch.no_grad():
-        far, near = net(whole)[..., step:, step:], net(part)
+        of_all, of_part = net.answer(whole), net.answer(part)
     inner = slice(margin, None)
-    assert torch.allclose(far[..., inner, inner], near[..., inner, inner], atol=1e-9)
-    assert not torch.allclose(far, near, atol=1e-9)
+    for far, near in ((of_all.logits, of_part.logits), (of_all.restored, of_part.restored)):
+        assert far is not None
+        assert near is not None
+        far = far[..., step:, step:]
+        assert torch.allclose(far[..., inner, inner], near[..., inner, inner], atol=1e-9)
+        assert not torch.allclose(far, near, atol=1e-9)
 
 
 def test_what_looks_at_the_whole_image_has_no_reach():
     for body in (CloudSegConfig(encoder=SMALL, squeeze="global"), FusionConfig(encoder=MitEncoder())):
         with pytest.raises(ConfigError, match="whole image"):
             _ = network(body).margin
+
+
+def test_what_is_believed_stays_and_the_rest_is_filled_with_the_colours_around():
+    fill = Filled(features=1, hidden=2, bands=2, stride=2)
+    with torch.no_grad():
+        for parameter in fill.parameters():
+            parameter.zero_()
+        fill.draw.draw[1].bias[-1] = 20.0  # believe all that was seen
+        image, seen = torch.rand(1, 2, 64, 64), torch.ones(1, 1, 64, 64)
+        image[:, 1], seen[..., 20:44, 20:44] = 0.5, 0.0
+        filled = fill(torch.zeros(1, 1, 32, 32), torch.cat([image, seen], dim=1))
+    hidden = (seen == 0).expand_as(image)
+    assert torch.allclose(filled[~hidden], image[~hidden], atol=1e-6)
+    assert (filled[:, 1][hidden[:, 1]] - 0.5).abs().max() < 0.06
+    assert (filled[:, 0][hidden[:, 0]] - 0.5).abs().max() < 0.2
 
 
 # --- the fusion block, part by part, as [Xu 2024] has it

@@ -9,7 +9,7 @@ Ours, where the paper's code leaves it open or where a map must not depend on ho
 blocks of the neighbourhood instead of the whole image (``squeeze = "global"`` is the published one, whose reach has no
 bound); pooled copies are of blocks on a fixed grid; the exchange works on the gated optical feature; the radar stream
 has no decoder and no last exchange, since no loss would reach them; every stream is told where its image was seen; both
-heads answer pixels from features at the first stage's resolution.
+heads answer pixels from features at the first stage's resolution; the restored image is then enlarged smoothly.
 """
 
 from fractions import Fraction
@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from undercast.config import Settings
 from undercast.errors import ConfigError
+from undercast.nets.clearing import LARGEST, Drawn, Filled
 from undercast.nets.decoder import Decoder, Rescale, to_pixels
 from undercast.nets.encoders import ConvEncoder, MitEncoder
 from undercast.nets.unet import initialise
@@ -52,14 +53,15 @@ class CloudSegConfig(Settings):
     gate: bool = Field(default=True, description="let the radar gate the optical stream; the teacher has no gate")
     restore: bool = Field(default=True, description="restore the clear image; the teacher does not")
     restore_channels: int = Field(default=64, ge=1, description="hidden channels of the restoration head")
-    restore_kernel: Literal[1, 3] = Field(default=1, description="of the restoration head's convolutions")
+    fill: bool = Field(default=False, description="restore only what is not believed, upon the colours around it")
     reduction: int = Field(default=16, ge=1, description="of the squeeze-and-excitation's hidden channels")
     squeeze: Squeeze = Field(default="local", description="what is averaged: blocks nearby, or the whole image")
 
     @property
     def stride(self) -> int:
         """What an answer is periodic in: a pooled block of the last stage."""
-        return prod(self.encoder.strides) * max(POOLED)
+        pooled = prod(self.encoder.strides) * max(POOLED)
+        return lcm(pooled, LARGEST) if self.restore and self.fill else pooled
 
     @property
     def bounded(self) -> bool:
@@ -114,11 +116,8 @@ class CloudSeg(nn.Module):
         self.restoring: nn.Module | None = None
         if config.restore:
             self.restoring_decoder = Decoder(channels, config.features)
-            kernel = config.restore_kernel
-            self.restoring = nn.Sequential(
-                nn.Conv2d(config.features, config.restore_channels, kernel, padding=kernel // 2),
-                to_pixels(config.restore_channels, bands, encoder.strides[0], kernel),
-            )
+            shape = (config.features, config.restore_channels, bands, encoder.strides[0])
+            self.restoring = Filled(*shape) if config.fill else Drawn(*shape)
         if encoder.kind == "conv":
             initialise(self)
         for module in self.modules():
@@ -141,7 +140,8 @@ class CloudSeg(nn.Module):
         logits = self.rescale(_cut(self.head(features), rows, cols))
         restored = None
         if whole and self.restoring is not None:
-            restored = _cut(self.restoring(self.restoring_decoder(optical)), rows, cols)
+            known = self.restoring_decoder(optical)
+            restored = _cut(self.restoring(known, image[:, : self.planes[0]]), rows, cols)
         return Answer(logits, features, restored)
 
     def _encode(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
@@ -156,6 +156,20 @@ class CloudSeg(nn.Module):
             seen.append(optical)
             crossed.append(cross)
         return seen, crossed
+
+
+class Restoring(nn.Module):
+    """The restored image alone as an answer, so that its reach can be measured."""
+
+    def __init__(self, network: CloudSeg) -> None:
+        super().__init__()
+        self.network, self.coarsest = network, network.coarsest
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, optical + radar, H, W]`` → ``[B, bands, H, W]``."""
+        restored = self.network.answer(image).restored
+        assert restored is not None
+        return restored
 
 
 class Exchange(nn.Module):
@@ -249,9 +263,12 @@ class SqueezeExcite(nn.Module):
         stacked = torch.cat(features, dim=1)
         squeezed = self.pool(stacked) if self.local else stacked.mean(dim=(2, 3), keepdim=True)
         weights = self.excite(squeezed).sigmoid()
-        weighed = stacked * (self.enlarge(weights) if self.local else weights)
-        chunks = weighed.chunk(len(features), dim=1)
-        return torch.stack(chunks).sum(dim=0)
+        if self.local:
+            weights = self.enlarge(weights)
+        first, *others = (part * weight for part, weight in zip(features, weights.chunk(len(features), 1), strict=True))
+        for weighed in others:
+            first = first + weighed
+        return first
 
 
 class Give(nn.Module):

@@ -29,13 +29,12 @@ class Decoder(nn.Module):
         return features
 
 
-def to_pixels(before: int, after: int, stride: int, kernel: int = 1) -> nn.Sequential:
+def to_pixels(before: int, after: int, stride: int) -> nn.Sequential:
     """A convolution ``[B, before, h, w]`` → ``[B, after, h·stride, w·stride]`` [Shi 2016].
 
     Each feature says its own pixels. Dearer layers can so stay at the resolution of the features.
     """
-    convolution = nn.Conv2d(before, after * stride**2, kernel, padding=kernel // 2)
-    return nn.Sequential(convolution, nn.PixelShuffle(stride))
+    return nn.Sequential(nn.Conv2d(before, after * stride**2, 1), nn.PixelShuffle(stride))
 
 
 class Rescale(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from undercast.bands import Modality
 from undercast.config import Settings
 from undercast.errors import ConfigError
-from undercast.nets.cloudseg import Answer, CloudSeg, CloudSegConfig
+from undercast.nets.cloudseg import Answer, CloudSeg, CloudSegConfig, Restoring
 from undercast.nets.deeplab import DeepLab, DeepLabConfig
 from undercast.nets.fusion import Fusion, FusionConfig
 from undercast.nets.nnunet import NNUNet, NNUNetConfig
@@ -127,7 +127,10 @@ class Segmenter(nn.Module):
         """Reach of the receptive field beyond a pixel, in input pixels. Raises ConfigError where it has no bound."""
         if isinstance(self.body, CloudSeg | Fusion) and not self.body.bounded:
             raise ConfigError("this network looks at the whole image, so no map by tiles can be exact")
-        return measure_reach(self.body, self.in_channels, self.stride, self.task.scale)
+        reach = measure_reach(self.body, self.in_channels, self.stride, self.task.scale)
+        if not isinstance(self.body, CloudSeg) or self.config.restores is None:
+            return reach
+        return max(reach, measure_reach(Restoring(self.body), self.in_channels, self.stride))
 
     def forward(self, images: Mapping[str, Tensor]) -> Tensor:
         """Logits ``[B, K, H, W]`` of images ``[B, C, H, W]`` by role, raw and NaN where unseen."""

@@ -1,0 +1,60 @@
+"""How hard each of CloudSeg's losses pulls: norms of their gradients on the streams that all of them share.
+
+    python benchmarks/landcover_gradients.py --work /tmp/landcover-simulated
+
+Of the arm ``cloudseg`` of the land-cover benchmark, seed 0, at its first step and after its last, over the same ten
+batches: the mean of each loss as it is weighed, the mean norm of its gradient on the encoders and exchanges, and the
+cosine between that and the gradient of cross-entropy.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from landcover_simulated import CHIPS, STEPS, VALIDATION, begin, chips_of, pretrained, settings, trained
+from undercast.engine.place import Place
+from undercast.recipes import landcover
+from undercast.recipes.stage import Plan
+
+BATCHES = 10
+SHARED = ("optical.", "radar.", "cross.", "exchanges.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the benchmark")
+    work, place = parser.parse_args().work, Place(threads=1)
+    place.launch()
+    config = settings("cloudseg", 0, STEPS)
+    chips = landcover.Chips(chips_of(CHIPS, work), chips_of(VALIDATION, work))
+    plan = landcover.through_cloud(config, chips, trained("teacher", 0, STEPS, work, place))
+    begin(plan.network, {role: pretrained(role, work, place) for role in ("s2_clear", "s1")})
+    measure("first step", plan)
+    plan.network.load_state_dict(trained("cloudseg", 0, STEPS, work, place).state_dict())
+    measure("after the last", plan)
+
+
+def measure(when: str, plan: Plan) -> None:
+    """Print value, gradient norm and cosine with cross-entropy of every loss."""
+    shared = [p for name, p in plan.network.body.named_parameters() if name.startswith(SHARED)]
+    found: dict[str, list[list[float]]] = {}
+    for step in range(BATCHES):
+        terms = plan.objective.train()({"chips": plan.feeds["chips"].batch(step)}).terms
+        pulls = {}
+        for name, term in terms.items():
+            mean = term.weight * term.total.sum / term.total.count
+            parts = torch.autograd.grad(mean, shared, retain_graph=True, allow_unused=True)
+            pull = torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(shared, parts)])
+            pulls[name] = (float(mean), pull)
+        towards = pulls["cross_entropy"][1]
+        for name, (mean, pull) in pulls.items():
+            cosine = float(torch.nn.functional.cosine_similarity(pull, towards, dim=0))
+            found.setdefault(name, []).append([mean, float(pull.norm()), cosine])
+    for name, rows in found.items():
+        mean, norm, cosine = torch.tensor(rows).mean(0).tolist()
+        print(f"{when:15} {name:14} loss {mean:.3f}  gradient {norm:.3f}  cosine with cross-entropy {cosine:+.2f}")
+
+
+if __name__ == "__main__":
+    main()
