@@ -45,8 +45,8 @@ def measure(when: str, plan: Plan) -> None:
         for name, term in terms.items():
             mean = term.weight * term.total.sum / term.total.count
             parts = torch.autograd.grad(mean, shared, retain_graph=True, allow_unused=True)
-            pull = torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(shared, parts)])
-            pulls[name] = (float(mean), pull)
+            whole = [torch.zeros_like(p) if g is None else g for p, g in zip(shared, parts, strict=True)]
+            pulls[name] = float(mean.detach()), torch.cat([part.flatten() for part in whole])
         towards = pulls["cross_entropy"][1]
         for name, (mean, pull) in pulls.items():
             cosine = float(torch.nn.functional.cosine_similarity(pull, towards, dim=0))

@@ -27,7 +27,7 @@ from undercast.chip import Chip, ChipSource
 from undercast.datasets import SimulatedChips
 from undercast.datasets.bands import OfBands
 from undercast.datasets.derived import Derived
-from undercast.engine.fit import fit
+from undercast.engine.fit import FitConfig, fit
 from undercast.engine.place import Place
 from undercast.engine.predictor import TorchPredictor
 from undercast.evaluate import scores
@@ -60,27 +60,34 @@ COVERS = {f"cover-{100 * share:.0f}": replace(TEST, count=60, cloud=share) for s
 ELSEWHERE = replace(CHIPS, first_seed=2_000_000)
 """Where the encoders learned that every arm starts from."""
 PRETRAINED_STEPS = 1200
-STEPS = 900
+STEPS, RATE = 900, 5e-3
 
 
-def plain(*roles: str) -> dict[str, Any]:
-    body = {"kind": "fusion"}
-    return {"arm": "plain", "student": {"network": {"roles": roles, "mask_channel": True, "body": body}}}
+def seeing(*roles: str, **body: Any) -> dict[str, Any]:
+    return {"network": {"roles": roles, "mask_channel": True, "body": body}}
+
+
+def plain(*roles: str, **body: Any) -> dict[str, Any]:
+    return {"arm": "plain", "student": seeing(*roles, **body or {"kind": "fusion"})}
 
 
 TURNS = {"turns": True, "flips": True}
 MISSING = {"missing": {"s2": 0.15, "s1": 0.05}}
-FILL = {"student": {"network": {"roles": ("s2", "s1"), "mask_channel": True, "body": {"kind": "cloudseg", "fill": True}}}}
+PUBLISHED = {"kind": "cloudseg", "squeeze": "global"}
+FILL = {"student": seeing("s2", "s1", **PUBLISHED, fill=True)}
+WITHOUT = {"gate": False, "restore": False}
 ARMS: dict[str, dict[str, Any]] = {
     "teacher": {"arm": "teacher"},
     "optical": plain("s2"),
     "sar": plain("s1"),
     "fusion": plain("s2", "s1"),
+    "streams": plain("s2", "s1", **PUBLISHED, **WITHOUT),
     "restore": {"through_cloud": {"hint": 0.0}},
     "cloudseg": {},
     "normalised": {"through_cloud": {"normalised": True}},
     "answers": {"through_cloud": {"answers": 1.0}},
     "start": {"start": True},
+    "taught": {"start": True, "through_cloud": {"answers": 1.0, "normalised": True}},
     "missing": {"augment": MISSING},
     "soft": {"through_cloud": {"soft": True}},
     "turns": {"augment": TURNS},
@@ -117,8 +124,7 @@ def chips_of(source: SimulatedChips, work: Path) -> ChipSource:
 def settings(arm: str, seed: int, steps: int) -> landcover.Config:
     own = ARMS[arm.removesuffix(TWICE)]
     steps = 2 * steps if arm.endswith(TWICE) else steps
-    run = {"steps": steps, "batch": 16, "log_every": 50, "checkpoint_every": 0}
-    roles = {"roles": ("s2", "s1"), "mask_channel": True, "body": {"kind": "cloudseg"}}
+    run = {"steps": steps, "batch": 16, "learning_rate": RATE, "log_every": 50, "checkpoint_every": 0}
     return landcover.Config.model_validate(
         {
             **own,
@@ -126,11 +132,8 @@ def settings(arm: str, seed: int, steps: int) -> landcover.Config:
             "training": {"source": "simulated:landcover:1000000+1000@128"},
             "validation": {"source": "simulated:landcover:3000000+60@128"},
             "augment": landcover.PAPER.model_dump() | {"crop": 64} | own.get("augment", {}),
-            "teacher": {
-                "network": landcover.Config.model_fields["teacher"].get_default(call_default_factory=True).network,
-                "fit": run,
-            },
-            "student": {"network": own.get("student", {}).get("network", roles), "fit": run},
+            "teacher": {**seeing("s2_clear", "s1", **PUBLISHED, **WITHOUT), "fit": run},
+            "student": {**seeing("s2", "s1", **PUBLISHED), **own.get("student", {}), "fit": run},
         }
     )
 
@@ -153,9 +156,9 @@ def trained(arm: str, seed: int, steps: int, work: Path, place: Place) -> Segmen
 
 def pretrained(role: str, work: Path, place: Place) -> Segmenter:
     """A network that saw one sensor alone under a clear sky, on chips that no arm sees: the paper's is ImageNet."""
-    config = settings("optical", 0, PRETRAINED_STEPS)
+    config = settings("optical", 0, STEPS)
     network = config.student.network.model_copy(update={"roles": (role,)})
-    learner = config.student.model_copy(update={"network": network})
+    learner = landcover.LearnerConfig(network=network, fit=FitConfig(steps=PRETRAINED_STEPS, checkpoint_every=0))
     chips = chips_of(ELSEWHERE, work)
     plan = landcover.on_labels(config, learner, landcover.Chips(chips, chips))
     return finished(plan, learner, f"pretrained-{role}", 0, work, place)
@@ -302,33 +305,45 @@ COLOURS = {
     "cloudseg": "#2a7f62",
     "best": "#1b1b3a",
 }
+"""In the order in which they are drawn; ``best`` is whichever arm was best on validation chips."""
 
 
 def draw(results: Path) -> None:
     import matplotlib.pyplot as plt
 
     with results.open(newline="", encoding="utf-8") as file:
-        rows = [
-            row for row in csv.DictReader(file) if row["setting"].startswith("cover-") and row["metric"] == "miou_all"
-        ]
-    figure, axes = plt.subplots(figsize=(7, 4.4), layout="constrained")
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained", width_ratios=(5, 4))
     for arm, colour in COLOURS.items():
         points: dict[float, list[float]] = {}
         for row in rows:
-            if row["arm"] == arm:
+            if row["arm"] == arm and row["metric"] == "miou_all" and row["setting"].startswith("cover-"):
                 points.setdefault(float(row["setting"].removeprefix("cover-")), []).append(float(row["value"]))
-        if not points:
-            continue
-        x = sorted(points)
-        y, low, high = (np.array([f(points[share]) for share in x]) for f in (np.mean, np.min, np.max))
-        axes.plot(x, y, marker="o", color=colour, label=arm, linestyle="--" if arm == "teacher" else "-", markersize=4)
-        axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    axes.set(xlabel="cloud cover, %", ylabel="mIoU of six classes, all pixels", xticks=[0, 25, 50, 75, 100])
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, ncols=2)
-    seeds = len({row["seed"] for row in rows})
-    of_seeds = "seed 0 alone" if seeds == 1 else f"mean of up to {seeds} seeds, lowest to highest shaded"
-    axes.set_title(f"Land cover through simulated clouds: {of_seeds}", fontsize=10)
+        if points:
+            x = sorted(points)
+            y, low, high = (np.array([f(points[share]) for share in x]) for f in (np.mean, np.min, np.max))
+            line = "--" if arm == "teacher" else "-"
+            left.plot(x, y, marker="o", color=colour, label=arm, linestyle=line, markersize=4)
+            left.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    for place, (arm, colour) in enumerate(COLOURS.items()):
+        wanted = (arm, "mixed", "miou_cloudy")
+        values = [float(row["value"]) for row in rows if (row["arm"], row["setting"], row["metric"]) == wanted]
+        if values:
+            right.barh(place, np.mean(values), color=colour, alpha=0.35)
+            right.plot(values, [place] * len(values), "o", color=colour, markersize=4)
+            right.text(max(values) + 0.01, place, f"{np.mean(values):.3f}", va="center", fontsize=9)
+    left.set(xlabel="cloud cover, %", ylabel="mIoU of six classes, all pixels", xticks=[0, 25, 50, 75, 100])
+    left.legend(frameon=False, ncols=2, fontsize=9)
+    left.set_title("All pixels, the same grounds under more and more cloud", fontsize=10)
+    right.set(yticks=range(len(COLOURS)), yticklabels=list(COLOURS), xlabel="mIoU of six classes, pixels under cloud")
+    right.invert_yaxis()
+    right.set_xlim(right=right.get_xlim()[1] * 1.06)
+    right.set_title("Pixels under cloud, skies of every kind", fontsize=10)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    seeds = len({row["seed"] for row in rows if row["seed"]})
+    figure.suptitle(f"Land cover through simulated clouds ({seeds} seeds, lowest to highest shaded)", fontsize=11)
     path = Path(__file__).parent / "figures/landcover-simulated.png"
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=130)

@@ -60,11 +60,13 @@ class Filled(nn.Module):
         if seen.shape[1]:
             belief = belief * seen
         around = self.pixels(self._around(self.blocks(belief * image), self.blocks(belief), HALVINGS))
-        return belief * image + (1 - belief) * (around + drawn[:, : self.bands])
+        clear: Tensor = belief * image + (1 - belief) * (around + drawn[:, : self.bands])
+        return clear
 
     def _around(self, colours: Tensor, belief: Tensor, halvings: int) -> Tensor:
         """Means of what is believed, over the smallest blocks that hold enough of it; ``colours`` are weighed."""
         wider: Tensor = self.prior
         if halvings:
             wider = self.enlarge(self._around(self.shrink(colours), self.shrink(belief), halvings - 1))
-        return (colours + DOUBT * wider) / (belief + DOUBT)
+        colour: Tensor = (colours + DOUBT * wider) / (belief + DOUBT)
+        return colour

@@ -265,10 +265,11 @@ class SqueezeExcite(nn.Module):
         weights = self.excite(squeezed).sigmoid()
         if self.local:
             weights = self.enlarge(weights)
-        first, *others = (part * weight for part, weight in zip(features, weights.chunk(len(features), 1), strict=True))
+        total, *others = (part * weight for part, weight in zip(features, weights.chunk(len(features), 1), strict=True))
         for weighed in others:
-            first = first + weighed
-        return first
+            total = total + weighed
+        summed: Tensor = total
+        return summed
 
 
 class Give(nn.Module):
