@@ -5,9 +5,8 @@
 TerraMesh chips under simulated cloud (three draws each), whose truth is known to the pixel: cloudy is cloud and its
 shadow. SEN12MS-CR pairs under real cloud: cloudy is where the first image is 0.06 brighter in the mean of the bands.
 The restored image is held against the clear one, beside simply copying the cloudy one (``copy``), filling the cloud,
-whose place is given, with the median of what is not cloudy (``fill``), and beside image and restored composed:
-restored where the image is brighter than that by ``codes.cloud_excess``, else as it was seen. Labels of land cover are
-Esri's map of the year: made by a network, and missing where it says snow, cloud or flooded vegetation.
+whose place is given, with the median of what is not cloudy (``median``). Labels of land cover are Esri's map of the
+year: made by a network, and missing where it says snow, cloud or flooded vegetation.
 """
 
 import argparse
@@ -27,7 +26,6 @@ from undercast.evaluate.restoration import psnr, ssim
 from undercast.evaluate.scores import iou
 from undercast.model import WEIGHTS, ModelFolder, resolve
 from undercast.predict import OpenVinoPredictor, answer_outputs
-from undercast.product.codes import CodeConfig
 from undercast.signature import Signature
 from undercast.task import NODATA
 
@@ -80,20 +78,18 @@ def score(
     restored: dict[str, Image] = {"copy": cloudy}
     if not cloud.all():
         ground = np.nanmedian(cloudy[:, ~cloud], axis=1)[:, None, None]
-        restored["fill"] = np.where(cloud, ground, cloudy).astype(np.float32)
+        restored["median"] = np.where(cloud, ground, cloudy).astype(np.float32)
     maps: dict[str, Image] = {}
     for arm, roles in SEEN.items():
         answered = answer_outputs(predictor, {role: images[role] for role in roles})
         maps[arm] = answered["probabilities"]
         if "s2" in roles:
             restored[arm] = answered["restored"]
-            hidden = (cloudy - answered["restored"]).mean(axis=0) > CodeConfig().cloud_excess
-            restored[f"{arm} composed"] = np.where(hidden, answered["restored"], cloudy)
     maps["s2_clear+s1"] = answer_outputs(predictor, {"s2": images["s2_clear"], "s1": images["s1"]})["probabilities"]
     for arm, image in restored.items():
         for where, mask in (("cloudy", cloud), ("clear", ~cloud)):
             if mask.any():
-                named = arm if arm in ("copy", "fill") else f"{signature.name} {arm}"
+                named = arm if arm in ("copy", "median") else f"{signature.name} {arm}"
                 yield Result(named, setting, f"psnr_{where}", psnr(image, clear, mask), draw)
                 yield Result(named, setting, f"ssim_{where}", ssim(image, clear, mask), draw)
     if signature.task.name in chip.targets:

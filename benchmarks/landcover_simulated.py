@@ -31,7 +31,6 @@ from undercast.engine.fit import FitConfig, fit
 from undercast.engine.place import Place
 from undercast.engine.predictor import TorchPredictor
 from undercast.evaluate import scores
-from undercast.evaluate.lacking import Lacking
 from undercast.evaluate.restoration import psnr, ssim
 from undercast.evaluate.scoring import score
 from undercast.evaluate.table import CLEAR, COVERED
@@ -254,10 +253,6 @@ def measured(arm: str, seed: int, network: Segmenter, work: Path) -> list[Result
             if signature.restores and setting == "mixed":
                 found |= restored(lambda chip, _: answer_outputs(predictor, chip.images)["restored"], chips)
             rows += [(setting, split, metric, value) for metric, value in found.items()]
-        if len(signature.inputs) == 2 and arm != "teacher":
-            for role in signature.inputs:
-                found = segmented(Lacking(predictor, (role,)), chips_of(TEST, work))
-                rows += [(f"without-{role}", "test", metric, value) for metric, value in found.items()]
         file.write_text(json.dumps(rows))
     rows = json.loads(file.read_text())
     return [Result(arm, setting, metric, value, seed, split) for setting, split, metric, value in rows]
