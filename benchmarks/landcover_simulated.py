@@ -101,7 +101,7 @@ ARMS: dict[str, dict[str, Any]] = {
 """Arm → what differs from the paper's form at this size. Every stream of every arm has the same encoder."""
 TWICE = "-twice"
 """After the name of an arm: with twice the steps, as one that starts from its teacher has had altogether."""
-BEST = "start"
+BEST = "taught"
 """What was best on the validation chips of seed 0; recorded as ``best`` too."""
 
 
