@@ -100,7 +100,7 @@ def draw() -> Path:
         axes.set_xticks(sorted(ticks), [str(labels) for labels in sorted(ticks)], minor=False)
         axes.minorticks_off()
         counts = {len(values) for settings in read(name, split).values() for values in settings.values()}
-        seeds = f"{min(counts)} to {max(counts)} seeds" if len(counts) > 1 else f"seeds: {max(counts)}"
+        seeds = f"{min(counts)} to {max(counts)} seeds" if len(counts) > 1 else f"{max(counts)} seeds"
         axes.set_title(f"{title} ({seeds})", loc="left", fontsize=11, color=INK)
         axes.set_xlabel("labelled chips", color=INK)
         axes.set_ylabel("pooled IoU of water" if name == "flood-simulated" else "pooled IoU of flood", color=INK)
