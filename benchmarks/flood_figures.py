@@ -1,7 +1,7 @@
 """Label-scarcity curves from the results: pooled IoU against the number of labelled chips, arms beside one another.
 
 Points are means over seeds, bars their standard deviation, pale dots the seeds; nothing is run. Writes
-``figures/flood-label-scarcity.png``; with the folder of ``flood_ombria.py``, also ``figures/flood-ombria.png``: the
+``figures/flood-label-scarcity.png``; with the folder of ``flood_ombria.py``, also ``answers.png`` in it: the
 patches of one seed on which the distilled student is best and worst, beside what the supervised one answers.
 
     python benchmarks/flood_figures.py --work /tmp/flood-ombria
@@ -126,7 +126,7 @@ def draw_answers(work: Path) -> Path:
     }
     tables = [score(student, chips, name=told) for told, student in students.items()]
     table = replace(tables[0], rows=tuple(row for part in tables for row in part.rows))
-    path = FIGURES / "flood-ombria.png"
+    path = work / "answers.png"  # of real patches, whose terms are not stated: not for the project
     gallery(chips, students, table, path, count=3)
     return path
 
