@@ -332,13 +332,14 @@ def draw(results: Path) -> None:
     left.set_title("All pixels, the same grounds under more and more cloud", fontsize=10)
     right.set(yticks=range(len(COLOURS)), yticklabels=list(COLOURS), xlabel="mIoU of six classes, pixels under cloud")
     right.invert_yaxis()
-    right.set_xlim(right=right.get_xlim()[1] * 1.06)
+    right.set_xlim(right=right.get_xlim()[1] * 1.1)
     right.set_title("Pixels under cloud, skies of every kind", fontsize=10)
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     seeds = len({row["seed"] for row in rows if row["seed"]})
-    figure.suptitle(f"Land cover through simulated clouds ({seeds} seeds, lowest to highest shaded)", fontsize=11)
+    of_seeds = f"mean of up to {seeds} seeds, lowest to highest shaded"
+    figure.suptitle(f"Land cover through simulated clouds ({of_seeds})", fontsize=11)
     path = Path(__file__).parent / "figures/landcover-simulated.png"
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=130)
