@@ -24,7 +24,7 @@ from undercast.cli.simulate import simulate
 from undercast.datasets import Sen1Floods11, open_dataset
 from undercast.datasets.split import select
 from undercast.errors import ConfigError, InputError, ModelError, ProductError
-from undercast.evaluate import BASELINES, FixedThreshold, OtsuThreshold, Table, report, score, scores
+from undercast.evaluate import BASELINES, FixedThreshold, OtsuThreshold, Table, baseline, report, score, scores
 from undercast.evaluate.baselines import FixedThresholdConfig, otsu
 from undercast.evaluate.figures import class_picture, gallery, optical_picture, radar_picture, reliability
 from undercast.evaluate.report import mean_iou, pooled_iou, show, to_markdown, write
@@ -267,6 +267,13 @@ def test_the_fixed_threshold_cuts_where_it_says(seed, decibel):
     assert np.allclose(np.nansum(answered, axis=1)[np.isfinite(vh[:, 0])], 1)
 
 
+@pytest.mark.parametrize("name", list(BASELINES))
+def test_a_rule_looks_at_the_band_it_is_named_after(name):
+    rule = baseline(name)
+    assert rule.signature.name == name
+    assert rule.signature.inputs["s1"].bands == (("VV",) if name.endswith("vv") else ("VH",))
+
+
 def variance_within(values: np.ndarray, cut: float) -> float:
     low, high = values[values < cut], values[values >= cut]
     return (len(low) * low.var() + len(high) * high.var()) / len(values)
@@ -348,7 +355,7 @@ def test_the_gallery_shows_the_best_and_the_worst_in_the_colours_of_the_task(tmp
         vh = np.where((truth == 1) ^ wrong, -25, -12).astype(np.float32)
         chips.append(Chip(f"chip-{number}", {"s1": np.stack([vh + 6, vh])}, {"flood": truth}, f"e{number}"))
     source = Made(chips)
-    rules = {name: rule() for name, rule in BASELINES.items()}
+    rules = {name: baseline(name) for name in ("threshold", "otsu")}
     table = score(rules["threshold"], source) + score(rules["otsu"], source)
     gallery(source, rules, table, tmp_path / "chips.png", count=1)
     reliability(table, tmp_path / "reliability.png")

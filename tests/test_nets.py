@@ -11,6 +11,7 @@ from torch import nn
 from undercast.bands import S1, S2_L1C
 from undercast.errors import ConfigError
 from undercast.nets import Normalise, Pinned, Segmenter, SegmenterConfig, UNetConfig, measure_reach
+from undercast.nets.narrow import narrowed
 from undercast.task import FLOOD
 
 MODALITIES = {"s1": S1, "s2": S2_L1C}
@@ -257,3 +258,22 @@ def test_any_multiple_of_the_stride_is_answered(rows: int, columns: int) -> None
     shape = rows * network.stride, columns * network.stride
     with torch.no_grad():
         assert network({"s1": decibels(1, 2, *shape)}).shape == (1, 2, *shape)
+
+
+# --- narrowed ---
+
+
+@pytest.mark.parametrize("mask_channel", [False, True])
+def test_a_network_of_fewer_bands_answers_as_if_it_had_not_seen_the_others(mask_channel: bool) -> None:
+    config = small().model_copy(update={"roles": ("s2", "s1"), "mask_channel": mask_channel})
+    network = warmed(config)
+    narrow = narrowed(network, {"s2": S2_L1C.select(("B03", "B08")), "s1": S1.select(("VV",))}).eval()
+    image = {"s2": torch.rand(1, 13, 24, 24), "s1": decibels(1, 2, 24, 24)}
+    middle = {"s2": torch.full((1, 13, 24, 24), 0.5), "s1": torch.full((1, 2, 24, 24), -12.5)}
+    for role, bands in (("s2", [2, 7]), ("s1", [0])):
+        middle[role][:, bands] = image[role][:, bands]
+    with torch.no_grad():
+        asked = narrow({"s2": image["s2"][:, [2, 7]], "s1": image["s1"][:, :1]})
+        torch.testing.assert_close(asked, network(middle), atol=1e-4, rtol=1e-4)
+    with pytest.raises(ConfigError, match="role 's1'"):
+        narrowed(network, {"s2": S2_L1C})

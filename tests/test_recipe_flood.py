@@ -87,8 +87,9 @@ def test_a_student_of_hand_and_weak_labels_says_so(tmp_path: Path):
     assert {f"simulated-{number:08d}" for number in (0, 3, 1000, 1002)} <= seen.keys
 
 
-def test_a_student_of_fewer_bands_takes_only_those(tmp_path: Path):
-    folder = run(smoke("arm=supervised", 'bands={s1=["VV"]}', "student.fit.steps=2"), PLACE, tmp_path / "out")
+def test_a_student_of_fewer_bands_takes_only_those_and_may_start_from_one_of_more(distilled: Path, tmp_path: Path):
+    more = ['bands={s1=["VV"]}', f"student.start={distilled / 'student'}", "student.fit.steps=2"]
+    folder = run(smoke("arm=supervised", *more), PLACE, tmp_path / "out")
     signature = ModelFolder.open(folder).signature
     assert signature.inputs["s1"].bands == ("VV",)
     assert set(signature.training_domain["s1"]) == {"VV"}

@@ -136,7 +136,7 @@ def test_unknown_task_is_named() -> None:
 @pytest.mark.parametrize("task", ["clouds", "landcover"])
 def test_other_tasks_are_the_same_ground(task: str) -> None:
     flood, other = draw_parameters(5), draw_parameters(5, task)
-    same = {"sky": flood.sky, "optics": flood.optics, "water": flood.water}
+    same = {name: getattr(flood, name) for name in ("sky", "optics", "water", "radar", "radar_pre")}
     assert other.model_copy(update=same) == flood
     assert other.water.model_copy(update={"flood": flood.water.flood}) == flood.water
     assert other.water.flood == (0 if task == "landcover" else flood.water.flood)

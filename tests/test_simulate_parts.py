@@ -21,7 +21,7 @@ from undercast.simulate.fields import (
 from undercast.simulate.ground import SIGNATURES, SPECTRA
 from undercast.simulate.optics import weak_label
 from undercast.simulate.parameters import Cover, Optics, Radar, Relief, SceneParameters, Sky, Water
-from undercast.simulate.radar import look_at, receive
+from undercast.simulate.radar import lee, look_at, receive
 from undercast.simulate.sky import make_clouds, shadow_shift, transmit
 from undercast.simulate.terrain import PIXEL, drain, make_terrain
 
@@ -124,6 +124,38 @@ def test_noise_removal_leaves_dark_water_ragged_and_bright_land_alone() -> None:
     assert np.percentile(dark, 1) < -40 < np.median(dark) < -25
     assert dark.min() >= -48.6
     assert np.ptp(np.percentile(bright, (1, 99))) < 15
+
+
+def test_noise_that_is_left_in_is_the_least_that_water_sends_back() -> None:
+    removed, left = (even(-40, Radar(noise=(-24, -24), noise_left=share)) for share in (0.0, 1.0))
+    assert np.percentile(removed, 5) < -40
+    assert np.percentile(left, 5) > -30
+    assert 10 * np.log10(np.mean(10 ** (left.astype(np.float64) / 10))) == pytest.approx(-23.9, abs=0.2)
+
+
+def test_a_filter_evens_speckle_and_keeps_an_edge() -> None:
+    raw, smooth = (even(-10, Radar(looks=4, noise=(-60, -60), filtered=window)) for window in (0, 7))
+    powers = [10 ** (image.astype(np.float64) / 10) for image in (raw, smooth)]
+    assert powers[1].mean() == pytest.approx(powers[0].mean(), rel=0.02)
+    assert powers[1].std() < 0.6 * powers[0].std()
+    step = np.where(np.arange(40) < 20, 0.001, 0.1).astype(np.float32)[None].repeat(40, axis=0)
+    np.testing.assert_allclose(lee(step, 5, looks=100), step, rtol=0.3, atol=2e-3)
+
+
+@pytest.mark.parametrize(("calibration", "more"), [("gamma0", 1.03), ("flattened", 1.03)])
+def test_gamma_nought_is_brighter_and_flattened_ground_has_no_slopes(calibration: str, more: float) -> None:
+    images = {}
+    for kind in ("sigma0", calibration):
+        parameters = plain(flood=0.0)
+        relief = parameters.relief.model_copy(update={"slope": 0.15})
+        radar = parameters.radar.model_copy(update={"calibration": kind, "noise": (-60.0, -60.0)})
+        scene = simulate_scene(128, 128, 3, parameters=parameters.model_copy(
+            update={"relief": relief, "radar": radar}), only=("s1", "flood"))  # fmt: skip
+        images[kind] = scene.images["s1"][1][scene.targets["flood"] == 0]
+    brighter = images[calibration] - images["sigma0"]
+    assert np.median(brighter) == pytest.approx(more, abs=0.5)
+    spread = images[calibration].std() / images["sigma0"].std()
+    assert spread < 0.95 if calibration == "flattened" else spread == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize("ascending", [True, False])
@@ -297,3 +329,4 @@ def test_any_seed_draws_sound_parameters(seed: int) -> None:
     assert drawn.place.easting % 10 == 0
     assert 32601 <= drawn.place.epsg <= 32760
     assert len(drawn.radar.class_shift) == len(Ground)
+    assert drawn.radar_pre.calibration == drawn.radar.calibration

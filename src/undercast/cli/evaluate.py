@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Model folder or installed model; or 'threshold', 'otsu'.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Model folder or installed model; or 'threshold', 'otsu' (on VV: 'threshold-vv', 'otsu-vv')."
+        ),
+    ],
     data: Annotated[str, typer.Argument(help="Folder of labelled chips, or simulated:FIRST_SEED+COUNT[@SIZE].")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the report; its files are replaced.")],
     split: Annotated[str | None, typer.Option(help="Only chips of this split.")] = None,
     event: Annotated[list[str] | None, typer.Option(help="Only chips of this event; may be repeated.")] = None,
-    baseline: Annotated[list[str] | None, typer.Option(help="Score beside it: threshold, otsu, or a model.")] = None,
+    baseline: Annotated[list[str] | None, typer.Option(help="Score beside it: a threshold, or a model.")] = None,
     target: Annotated[str | None, typer.Option(help="The label to score against; the task's own by default.")] = None,
     by: Annotated[str | None, typer.Option(help="Target that tells clear from covered, such as cloud.")] = None,
     precision: Annotated[str, typer.Option(help="Graph to run: fp32 or int8.")] = "fp32",

@@ -1,9 +1,11 @@
-"""What a student must beat: water by a threshold on VH, fixed or found by Otsu in each image.
+"""What a student must beat: water by a threshold on one band, fixed or found by Otsu in each image.
 
 Both are predictors like any other and stand in the same table by name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,32 +23,34 @@ Image = NDArray[np.float32]
 class FixedThresholdConfig(Settings):
     """Water is what is darker than a fixed backscatter."""
 
-    decibel: float = Field(default=-21.0, description="VH below this is water, dB; in use for Sen1Floods11 scenes")
+    band: Literal["VV", "VH"] = Field(default="VH", description="the band that is looked at")
+    decibel: float = Field(default=-21.0, description="below this is water, dB; the default is in use on Sen1Floods11")
     softness: float = Field(default=1.0, gt=0, description="dB from an even chance to 73 %; moves no decision")
 
 
 class OtsuConfig(Settings):
     """Water is the darker of the two modes of the image, which Otsu's threshold parts [Otsu 1979]."""
 
+    band: Literal["VV", "VH"] = Field(default="VH", description="the band that is looked at")
     bins: int = Field(default=256, ge=2, description="bins of the histogram over S1's valid range")
     softness: float = Field(default=1.0, gt=0, description="dB from an even chance to 73 %; moves no decision")
 
 
 class FixedThreshold:
-    """Water where VH < ``decibel``; probability by a logistic curve around it, which moves no decision."""
+    """Water where the band < ``decibel``; probability by a logistic curve around it, which moves no decision."""
 
     def __init__(self, config: FixedThresholdConfig | None = None) -> None:
         self.config = config or FixedThresholdConfig()
         self.signature = _signature("threshold", self.config)
 
     def predict(self, images: Mapping[str, Image]) -> Image:
-        """Probabilities ``[B, 2, H, W]`` of VH ``[B, 1, H, W]`` dB in role ``s1``; NaN where VH is."""
-        vh = images["s1"][:, 0]
-        return _probabilities(vh, np.full((len(vh), 1, 1), self.config.decibel, np.float32), self.config.softness)
+        """Probabilities ``[B, 2, H, W]`` of the band ``[B, 1, H, W]`` dB in role ``s1``; NaN where it is."""
+        band = images["s1"][:, 0]
+        return _probabilities(band, np.full((len(band), 1, 1), self.config.decibel, np.float32), self.config.softness)
 
 
 class OtsuThreshold:
-    """Water where VH is below Otsu's threshold of the image's own observed pixels.
+    """Water where the band is below Otsu's threshold of the image's own observed pixels.
 
     An image of one mode is still cut in two: that is Otsu's known failure on dry scenes. Where there is nothing to
     part (one value, or nothing observed) nothing is water.
@@ -57,10 +61,10 @@ class OtsuThreshold:
         self.signature = _signature("otsu", self.config)
 
     def predict(self, images: Mapping[str, Image]) -> Image:
-        """Probabilities ``[B, 2, H, W]`` of VH ``[B, 1, H, W]`` dB in role ``s1``; NaN where VH is."""
-        vh = images["s1"][:, 0]
-        cuts = [otsu(image[np.isfinite(image)], self.config.bins) for image in vh]
-        return _probabilities(vh, np.array(cuts, np.float32)[:, None, None], self.config.softness)
+        """Probabilities ``[B, 2, H, W]`` of the band ``[B, 1, H, W]`` dB in role ``s1``; NaN where it is."""
+        band = images["s1"][:, 0]
+        cuts = [otsu(image[np.isfinite(image)], self.config.bins) for image in band]
+        return _probabilities(band, np.array(cuts, np.float32)[:, None, None], self.config.softness)
 
 
 def otsu(values: NDArray[np.float32], bins: int = 256) -> float:
@@ -87,9 +91,11 @@ def otsu(values: NDArray[np.float32], bins: int = 256) -> float:
     return float((best[0] + best[-1]) / 2)
 
 
-BASELINES: dict[str, type[FixedThreshold] | type[OtsuThreshold]] = {
+BASELINES: dict[str, Callable[[], FixedThreshold | OtsuThreshold]] = {
     "threshold": FixedThreshold,
     "otsu": OtsuThreshold,
+    "threshold-vv": partial(FixedThreshold, FixedThresholdConfig(band="VV", decibel=-16.0)),
+    "otsu-vv": partial(OtsuThreshold, OtsuConfig(band="VV")),
 }
 """Baselines by the name they carry on the command line and in a table."""
 
@@ -99,19 +105,20 @@ def baseline(name: str) -> Predictor:
     return BASELINES[name]()
 
 
-def _signature(name: str, config: Settings) -> Signature:
+def _signature(name: str, config: FixedThresholdConfig | OtsuConfig) -> Signature:
     return Signature(
-        name=name,
+        name=name if config.band == "VH" else f"{name}-{config.band.lower()}",
         task=FLOOD,
-        inputs={"s1": S1.select(("VH",))},
+        inputs={"s1": S1.select((config.band,))},
         network={"kind": name, **config.model_dump()},
         training_data=("none: a rule",),
     )
 
 
-def _probabilities(vh: Image, cuts: Image, softness: float) -> Image:
-    water = (1.0 / (1.0 + np.exp(np.clip((vh - cuts) / np.float32(softness), -80, 80)))).astype(np.float32)
+def _probabilities(decibel: Image, cuts: Image, softness: float) -> Image:
+    water = (1.0 / (1.0 + np.exp(np.clip((decibel - cuts) / np.float32(softness), -80, 80)))).astype(np.float32)
     # Strictly below is water: the curve alone would call a pixel at the threshold, or rounded to it, water too.
-    water = np.where(vh < cuts, np.maximum(water, np.float32(0.5)), np.minimum(water, np.nextafter(np.float32(0.5), 0)))
-    water = np.where(np.isfinite(vh), water, np.nan).astype(np.float32)
+    even = np.float32(0.5)
+    water = np.where(decibel < cuts, np.maximum(water, even), np.minimum(water, np.nextafter(even, np.float32(0))))
+    water = np.where(np.isfinite(decibel), water, np.nan).astype(np.float32)
     return np.stack([1 - water, water], axis=1)

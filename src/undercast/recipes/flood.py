@@ -41,6 +41,7 @@ from undercast.export import load_segmenter
 from undercast.losses.segmentation import EdgeConfig, SegmentationLossConfig
 from undercast.model import ModelFolder
 from undercast.nets import Segmenter, SegmenterConfig
+from undercast.nets.narrow import narrowed
 from undercast.recipes.stage import Plan, Stages
 from undercast.recipes.teaching import DistillationConfig, teaching
 
@@ -55,7 +56,9 @@ class LearnerConfig(Settings):
 
     network: SegmenterConfig = SegmenterConfig()
     fit: FitConfig = FitConfig()
-    start: Path | None = Field(default=None, description="model folder whose weights to start from; else random")
+    start: Path | None = Field(
+        default=None, description="model folder whose weights to start from, which may see more bands; else random"
+    )
 
 
 class Config(Settings):
@@ -245,7 +248,8 @@ def _network(learner: LearnerConfig, chips: _Chips, seed: int) -> Segmenter:
     network = load_segmenter(ModelFolder.open(learner.start))
     if network.config != learner.network:
         raise ConfigError(f"{learner.start}: holds another network than the recipe's; copy its settings from there")
-    return network
+    wanted = {role: chips.labelled.modalities[role] for role in network.roles}
+    return network if network.modalities == wanted else narrowed(network, wanted)
 
 
 def _told(config: Config, learner: LearnerConfig) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from undercast.errors import ConfigError
+from undercast.simulate.conditions import in_conditions
 from undercast.simulate.fields import generator
 from undercast.simulate.ground import SIGNATURES, Ground
 from undercast.simulate.parameters import Cover, Optics, Place, Radar, Relief, SceneParameters, Sky, Water
@@ -28,10 +29,11 @@ SIMULATED = ("flood", "clouds", "landcover", "landslide")
 
 
 def draw_parameters(seed: int, task: str = "flood", region: str = "") -> SceneParameters:
-    """The parameters of scene ``seed``; scenes of one seed differ between tasks in sky, light and flood alone.
+    """The parameters of scene ``seed``; scenes of one seed differ between tasks in sky, light, flood and radar alone.
 
-    For ``landcover`` nothing is flooded: what lies under water has no cover to tell. Landslides have scenes of their
-    own, of ``region`` (see :mod:`~.regions`; empty: of any).
+    Floods have conditions of their own (see :mod:`~.conditions`). For ``landcover`` nothing is flooded: what lies under
+    water has no cover to tell. Landslides have scenes of their own, of ``region`` (see :mod:`~.regions`; empty: of
+    any).
 
     Raises:
         ConfigError: there is no simulation for ``task``, or no such region.
@@ -69,6 +71,8 @@ def _draw(rng: np.random.Generator, seed: int, task: str, landscape: str) -> Sce
         optics=optics,
         sky=sky or (_clouded_sky(own) if task == "landcover" else _sky(rng)),
     )
+    if task == "flood":
+        return in_conditions(generator(seed, "conditions"), drawn)
     if task == "landcover":
         return drawn.model_copy(update={"water": drawn.water.model_copy(update={"flood": 0.0})})
     return drawn

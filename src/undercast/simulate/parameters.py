@@ -4,6 +4,8 @@ Domain randomisation: a network pretrained on these scenes meets the real world 
 wider than what one would call typical.
 """
 
+from typing import Literal
+
 from pydantic import Field
 
 from undercast.config import Settings
@@ -109,9 +111,15 @@ class Radar(Settings):
     grain_columns: float = Field(default=0.85, gt=0, le=1.2, description="the same along the columns")
     sharpness: float = Field(default=0.75, gt=0, le=1.2, description="point spread of the instrument, sigma in pixels")
     noise: tuple[float, float] = Field(default=(-28.0, -29.0), description="noise removed from VV and VH, dB")
+    noise_left: float = Field(default=0.0, ge=0, le=1, description="share of that noise which the product still holds")
+    calibration: Literal["sigma0", "gamma0", "flattened"] = Field(
+        default="sigma0", description="what the numbers are; flattened: gamma nought without the relief's gain"
+    )
+    filtered: int = Field(default=0, ge=0, description="window of a Lee filter over the product, pixels; 0 is none")
     offset: tuple[float, float] = Field(default=(0.0, 0.0), description="calibration and season, dB on VV and VH")
     floor: float = Field(default=-48.5, description="value of a pixel whose noise exceeded its signal, dB")
     wind: float = Field(default=3.0, ge=0, le=20, description="wind speed over water, metres a second")
+    cross_wind: float = Field(default=1.0, ge=0, description="how strongly VH of water answers to wind, relative")
     gust: float = Field(default=0.3, ge=0, description="variation of the wind within the scene, relative")
     moisture: float = Field(default=0.0, description="soil moisture off the season's mean, standard deviations")
     step: float = Field(default=0.0, description="step between two sub-swaths, dB")

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import ndimage, stats
 
 from undercast.simulate.cover import Land
 from undercast.simulate.fields import (
@@ -27,6 +27,8 @@ from undercast.simulate.terrain import PIXEL, slope_of
 Mask = NDArray[np.bool_]
 _BUILT = np.isin(np.arange(len(Ground)), (Ground.TOWN, Ground.VILLAGE, Ground.INDUSTRY))
 DECIBEL = np.float32(np.log(10) / 10)
+UNFLATTENED = 0.15
+"""What flattening leaves of the gain of relief: elevation models are coarser than pixels."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,10 @@ def see(seed: int, part: str, land: Land, surface: Surface, geometry: Geometry, 
         vv[here] = _mix(vv[here], water_vv[here], share)
         vh[here] = _mix(vh[here], water_vh[here], share)
     gain = np.where(surface.open_water, np.float32(0), geometry.gain)  # water is level
+    if radar.calibration == "flattened":
+        gain *= np.float32(UNFLATTENED)
+    if radar.calibration != "sigma0":
+        gain -= np.float32(10 * np.log10(np.cos(np.deg2rad(radar.incidence))))
     stripes = _stripes(rng, shape, radar)
     bands = []
     for band, decibel in enumerate((vv, vh)):
@@ -169,7 +175,7 @@ def _water(
     wind = np.clip(np.float32(radar.wind) * gust * (0.45 + 0.55 * fetch), 0, 18)
     tilt = np.float32(radar.incidence - 38)
     vv = -26.0 + 2.2 * wind**0.8 - 0.30 * np.clip(tilt, -18, 12)
-    vh = -32.5 + 1.3 * wind**0.8 - 0.10 * np.clip(tilt, -18, 12)
+    vh = -32.5 + 1.3 * np.float32(radar.cross_wind) * wind**0.8 - 0.10 * np.clip(tilt, -18, 12)
     return vv.astype(np.float32), vh.astype(np.float32)
 
 
@@ -183,16 +189,28 @@ def _stripes(rng: np.random.Generator, shape: Shape, radar: Radar) -> Array:
 
 
 def receive(rng: np.random.Generator, power: Array, radar: Radar, band: int) -> Array:
-    """Point spread, speckle and the removal of thermal noise that leaves dark water ragged; dB."""
+    """Point spread, speckle, the removal of thermal noise that leaves dark water ragged, and a filter; dB."""
     padded = np.pad(power, REACH, mode="edge")
     power = _side_lobes(blur(padded, radar.sharpness, radar.sharpness))
     noise = np.float32(10 ** (radar.noise[band] / 10))
     grain = white(rng, power.shape, radar.grain_rows, radar.grain_columns)
-    signal = (power + noise) * _gamma(grain, radar.looks) - noise
+    signal = (power + noise) * _gamma(grain, radar.looks) - noise * np.float32(1 - radar.noise_left)
+    if radar.filtered:
+        signal = lee(signal, radar.filtered, radar.looks)
     lowest = np.float32(10 ** (radar.floor / 10))
     # What fell below zero was set to zero before resampling spread it over its neighbours.
     decibel: Array = 10 * np.log10(np.maximum(signal, lowest * (1 + 0.2 * np.abs(grain))))
     return decibel
+
+
+def lee(power: Array, window: int, looks: float) -> Array:
+    """Lee's filter [Lee 1980]: each pixel moves towards the mean of its window, the more the evener the window is."""
+    mean = ndimage.uniform_filter(power, window, mode="nearest")
+    spread = np.maximum(ndimage.uniform_filter(power * power, window, mode="nearest") - mean * mean, 0)
+    speckle = mean * mean / np.float32(looks)
+    own = np.clip((spread - speckle) / np.maximum(spread * np.float32(1 + 1 / looks), np.float32(1e-20)), 0, 1)
+    filtered: Array = mean + own * (power - mean)
+    return filtered
 
 
 def _side_lobes(power: Array) -> Array:
