@@ -104,7 +104,10 @@ KINDS = {
     "a dangling link": (lambda at: [link(at.folder)], "link.tif: no such file"),
     "an empty file": (lambda at: [at.text("empty.tif", "")], "empty.tif: is no raster"),
     "a text": (lambda at: [at.text("notes.tif", "no raster\n")], "notes.tif: is no raster"),
-    "half a STAC item": (lambda at: [at.text("item.json", '{"type": "Feature"}')], "item.json: holds something that is no"),
+    "half a STAC item": (
+        lambda at: [at.text("item.json", '{"type": "Feature"}')],
+        "item.json: holds something that is no",
+    ),
     "a zip itself": (lambda at: [at.zip()], "scenes.zip: is no raster"),
     "a member that a zip has not": (lambda at: [f"/vsizip/{at.zip()}/gone.tif"], "gone.tif: is no raster"),
     "a zip cut off": (lambda at: [f"/vsizip/{at.zip(keep=400)}/scene.tif"], "scene.tif: is no raster"),
