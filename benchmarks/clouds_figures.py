@@ -69,12 +69,13 @@ def figure(of: Rows, path: Path) -> None:
         if arm in ("student", "student+kd"):
             axes.plot([size for size, *_ in points], [np.mean(values) for *_, values in points], color=color, lw=1.5)
         if arm == "student+kd":
-            for size, name, values in points:
-                axes.annotate(name, (size, max(values)), (0, 8), textcoords="offset points", ha="center", fontsize=8)
+            for size, name, _ in points:
+                axes.text(size, 1.01, name, transform=axes.get_xaxis_transform(), rotation=30, fontsize=8)
     axes.set_xscale("log")
+    axes.margins(0.16, 0.1)
     axes.set_xlabel("parameters")
     axes.set_ylabel("Jaccard of cloud, held-out scenes")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="center", bbox_to_anchor=(0.58, 0.72))
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     drawing.savefig(path, dpi=160)
