@@ -169,6 +169,12 @@ def test_a_collection_is_a_batch_and_a_bad_item_stops_no_other(tmp_path, radar, 
     assert one.exit_code == 0, one.output
 
 
+def test_no_item_is_lost_to_another_of_its_name(save, tiny_model):
+    place = save(collection(item("a/1", {}), item("a_1", {})), "items.json")
+    with pytest.raises(InputError, match="two items would be called a_1"):
+        find_scenes([place], tiny_model.signature)
+
+
 def test_a_search_is_followed_page_by_page(tmp_path, radar, save, server):
     following = [{"rel": "next", "href": f"{server}/second.json"}]
     save(collection(item("first", radar), links=following), "search")

@@ -22,7 +22,7 @@ from undercast.raster.inputs import names_of
 from undercast.raster.item import is_collection, is_item, read_items
 from undercast.signature import Signature
 
-RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".nc")
+RASTER_ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".nc")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ def find_scenes(places: Sequence[str | Path], signature: Signature) -> list[Foun
         items = is_item(str(place))
         scenes = _in_items(str(place)) if items else _in_folder(Path(place), signature)
         if not scenes:
-            need = "search for more" if items else f"give a folder of rasters ({', '.join(RASTERS)}) or of folders"
+            need = (
+                "search for more" if items else f"give a folder of rasters ({', '.join(RASTER_ENDINGS)}) or of folders"
+            )
             raise InputError(f"{place}: holds no scene; {need}")
         for name, inputs in scenes.items():
             if name in found:
@@ -118,8 +120,14 @@ def _stamp(product: Path) -> tuple[int, int] | None:
 
 
 def _in_items(place: str) -> dict[str, tuple[str, ...]]:
-    """The items of a collection, each by its id."""
-    return {re.sub(r"[^A-Za-z0-9._-]+", "_", item.name): (f"{place}#{item.name}",) for item in read_items(place)}
+    """The items of a collection, each by its id, in characters that a folder may be called by."""
+    scenes: dict[str, tuple[str, ...]] = {}
+    for item in read_items(place):
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", item.name)
+        if name in scenes:
+            raise InputError(f"{place}: two items would be called {name}, and so would be their products; rename one")
+        scenes[name] = (f"{place}#{item.name}",)
+    return scenes
 
 
 def _in_folder(folder: Path, signature: Signature) -> dict[str, tuple[str, ...]]:
@@ -143,7 +151,7 @@ def _rasters(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in RASTERS and not path.name.startswith(".")
+        if path.is_file() and path.suffix.lower() in RASTER_ENDINGS and not path.name.startswith(".")
     )
 
 

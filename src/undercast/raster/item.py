@@ -20,7 +20,7 @@ from undercast.errors import InputError
 from undercast.raster.reflectance import OFFSET_TAKEN
 
 RASTER_TYPES = ("image/tiff", "image/vnd.stac.geotiff", "image/jp2", "application/x-netcdf", "application/netcdf")
-RASTER_NAMES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".nc")
+RASTER_ENDINGS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".nc")
 LOOKS = {"thumbnail", "overview", "metadata", "visual", "preview", "rendered_preview", "tci"}
 """Roles and keys of assets that are for looking at: their bands are called red, green and blue too."""
 PAGES = 1000
@@ -56,7 +56,7 @@ def is_item(path: str) -> bool:
     if place.lower().endswith((".json", ".geojson")):
         return True
     return path.startswith(("http://", "https://")) and (
-        place.endswith("/search") or ("/items" in place and not place.lower().endswith(RASTER_NAMES))
+        place.endswith("/search") or ("/items" in place and not place.lower().endswith(RASTER_ENDINGS))
     )
 
 
@@ -166,7 +166,7 @@ def _is_raster(key: str, asset: pystac.Asset) -> bool:
         return False
     if asset.media_type:
         return asset.media_type.startswith(RASTER_TYPES)
-    return urlparse(asset.href).path.lower().endswith(RASTER_NAMES)
+    return urlparse(asset.href).path.lower().endswith(RASTER_ENDINGS)
 
 
 def _bands(key: str, asset: pystac.Asset) -> tuple[str, ...]:
