@@ -350,10 +350,24 @@ def test_the_verb_proves_on_simulated_chips(written: ModelFolder, tmp_path: Path
     assert (copy / ONNX_INT8).is_file()
 
 
-@pytest.mark.parametrize("arguments", [["no-such-model"], ["MODEL", "--data", "/no/such/folder"]], ids=str)
+def test_the_verb_calibrates_as_it_is_told(written: ModelFolder, tmp_path: Path) -> None:
+    graphs = {}
+    for method in ("minmax", "percentile"):
+        copy = _copy(written, tmp_path / method)
+        given = [str(copy), "--int8", "--method", method, "--data", "simulated:5+2@64"]
+        assert CliRunner().invoke(_app(export), given, catch_exceptions=False).exit_code == 0
+        graphs[method] = (copy / ONNX_INT8).read_bytes()
+    assert graphs["minmax"] != graphs["percentile"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["no-such-model"], ["MODEL", "--data", "/no/such/folder"], ["MODEL", "--int8", "--method", "no-such-method"]],
+    ids=str,
+)
 def test_the_verb_names_what_is_wrong(written: ModelFolder, arguments: list[str]) -> None:
     given = [str(written.path) if argument == "MODEL" else argument for argument in arguments]
-    with pytest.raises(UndercastError, match=r"no-such-model|/no/such/folder"):
+    with pytest.raises(UndercastError, match=r"no-such-model|/no/such/folder|no-such-method|method"):
         CliRunner().invoke(_app(export), given, catch_exceptions=False)
 
 
