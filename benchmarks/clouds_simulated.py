@@ -11,8 +11,8 @@ and shadow), ``parameters``, ``macs_per_pixel``, ``bytes`` (of the graph, or of 
 ``ms_per_mpx`` (one thread, a chip of 256×256, teachers on torch in bf16, students on OpenVINO; only ratios within a run
 count). Writes ``results/clouds-simulated.csv``.
 
-    python benchmarks/clouds_simulated.py train --work DIR --students unet-8x4c8 --seeds 7 8 9
-    python benchmarks/clouds_simulated.py score --work DIR --students unet-8x4c8 --seeds 7 8 9
+    python benchmarks/clouds_simulated.py train --work DIR --students unet-8x5c12 --seeds 7 8 9
+    python benchmarks/clouds_simulated.py score --work DIR --students unet-8x5c12 --seeds 7 8 9
     python benchmarks/clouds_figures.py
 """
 
@@ -54,12 +54,16 @@ VALIDATION = SimulatedChips(300_000, 60, 256, "clouds", ("s2",), ("clouds",))
 
 
 def settings_of(student: str) -> list[str]:
-    """``unet-8x4``, ``unet-8x4c16`` (at most 16 channels) or ``separable-8x4`` as settings of the recipe."""
-    match = re.fullmatch(r"(unet|separable)-(\d+)x(\d+)(?:c(\d+))?", student)
+    """``unet-8x4``, ``unet-8x4c16`` (at most 16 channels) or ``separable-8x4`` as settings of the recipe.
+
+    ``-image`` after any of them: each image is brought to mean 0 and deviation 1 by itself, as nnU-Net does.
+    """
+    match = re.fullmatch(r"(unet|separable)-(\d+)x(\d+)(?:c(\d+))?(-image)?", student)
     if not match:
-        raise SystemExit(f"{student}: write it as unet-8x4, unet-8x4c16 or separable-8x4")
+        raise SystemExit(f"{student}: write it as unet-8x4, unet-8x4c16, separable-8x4 or unet-8x4-image")
     body = f"base = {match[2]}, stages = {match[3]}, block = '{'plain' if match[1] == 'unet' else 'separable'}'"
-    return [f"student.network.body={{ {body}{f', max_channels = {match[4]}' if match[4] else ''} }}"]
+    settings = [f"student.network.body={{ {body}{f', max_channels = {match[4]}' if match[4] else ''} }}"]
+    return [*settings, "student.network.standardise=true"] if match[5] else settings
 
 
 def train(work: Path, name: str, settings: list[str], threads: int) -> Path:
@@ -199,7 +203,7 @@ def main() -> None:
         default=Path("runs/clouds-simulated"),
         help="folder for models, answers and the cache of chips",
     )
-    parser.add_argument("--students", nargs="+", default=["unet-8x4c8"])
+    parser.add_argument("--students", nargs="+", default=["unet-8x5c12"])
     parser.add_argument("--arms", nargs="+", default=["student", "student+kd"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
     parser.add_argument("--members", type=int, default=1, help="folds of the labelled chips to train a teacher for")
