@@ -50,15 +50,17 @@ DRAW = 7
 """Seed of the draw of labelled chips and the cut of folds."""
 VIEWS: Views = 2
 PLANNED = "nnunet"
+IMAGE = "-image"
+"""After the name of a student: each image is normalised by itself."""
 VALIDATION = SimulatedChips(300_000, 60, 256, "clouds", ("s2",), ("clouds",))
 
 
 def settings_of(student: str) -> list[str]:
     """``unet-8x4``, ``unet-8x4c16`` (at most 16 channels) or ``separable-8x4`` as settings of the recipe.
 
-    ``-image`` after any of them: each image is brought to mean 0 and deviation 1 by itself, as nnU-Net does.
+    ``-image`` after any of them: what it is shown is brought to mean 0 and deviation 1 by itself, as nnU-Net does.
     """
-    match = re.fullmatch(r"(unet|separable)-(\d+)x(\d+)(?:c(\d+))?(-image)?", student)
+    match = re.fullmatch(rf"(unet|separable)-(\d+)x(\d+)(?:c(\d+))?({IMAGE})?", student)
     if not match:
         raise SystemExit(f"{student}: write it as unet-8x4, unet-8x4c16, separable-8x4 or unet-8x4-image")
     body = f"base = {match[2]}, stages = {match[3]}, block = '{'plain' if match[1] == 'unet' else 'separable'}'"
@@ -155,6 +157,9 @@ def score_all(work: Path, students: list[str], seeds: list[int]) -> None:
             if not (folder / "signature.json").is_file():
                 continue
             model = ModelFolder.open(folder)
+            if student.endswith(IMAGE):  # it looks at the whole tile, so it has no graph
+                _record(arm, student, jaccards(open_ensemble([folder], views=1), test), seed)
+                continue
             if arm == "student+kd" and not (folder / ONNX_INT8).is_file():
                 found = export_model(model, [tiles[number] for number in range(16)], int8=True)
                 print(*found, sep="\n")
