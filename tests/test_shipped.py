@@ -123,13 +123,20 @@ FOUR = {"s2": ("B02", "B03", "B04", "B08")}
 CLOUDS_DATA = Path(__file__).parents[2] / "shared/data/clouds"
 
 
-@pytest.fixture(scope="module")
-def mask() -> ModelFolder:
-    return resolve("clouds-s2")
+SIX = {"s2": (*FOUR["s2"], "B11", "B12")}
 
 
-def test_the_cloud_mask_takes_four_bands_and_flies(mask: ModelFolder) -> None:
-    assert mask.signature.inputs["s2"].bands == FOUR["s2"]
+@pytest.fixture(scope="module", params=["clouds-s2", "clouds-s2-swir"])
+def mask(request: pytest.FixtureRequest) -> ModelFolder:
+    return resolve(request.param)
+
+
+def bands_of(mask: ModelFolder) -> dict[str, tuple[str, ...]]:
+    return {"s2": mask.signature.inputs["s2"].bands}
+
+
+def test_the_cloud_masks_take_four_bands_or_six_and_fly(mask: ModelFolder) -> None:
+    assert bands_of(mask) == {"clouds-s2": FOUR, "clouds-s2-swir": SIX}[mask.name]
     assert mask.signature.inputs["s2"].unit == "reflectance"
     assert [label.name for label in mask.signature.task.classes] == ["clear", "cloud", "shadow"]
     assert mask.graph("int8").stat().st_size <= 300_000
@@ -137,13 +144,13 @@ def test_the_cloud_mask_takes_four_bands_and_flies(mask: ModelFolder) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_law_08_the_graphs_of_the_cloud_mask_agree_with_its_weights(mask: ModelFolder, precision: str) -> None:
-    chips = [OfBands(SKIES, FOUR)[number] for number in range(8)]
+    chips = [OfBands(SKIES, bands_of(mask))[number] for number in range(8)]
     for found in agreement(mask, load_segmenter(mask), chips, precision):
         assert found.classes >= {"fp32": 0.9999, "int8": 0.98}[precision]
 
 
 def test_the_cloud_mask_is_ahead_of_a_threshold_on_skies_never_seen(mask: ModelFolder) -> None:
-    predictor, chips = OpenVinoPredictor(mask, threads=1), OfBands(SKIES, FOUR)
+    predictor, chips = OpenVinoPredictor(mask, threads=1), OfBands(SKIES, bands_of(mask))
     hit = {name: np.zeros(2) for name in ("mask", "threshold")}
     for number in range(len(chips)):
         chip = chips[number]
@@ -162,7 +169,7 @@ def test_the_cloud_mask_finds_the_clouds_of_real_images(mask: ModelFolder, senso
     """It learned from both, so that this says only that reading, bands and units are those of its training."""
     if not CLOUDS_DATA.is_dir():
         pytest.skip("shared data absent")
-    chips = OfBands(UkisCsmask(CLOUDS_DATA / "ukis-csmask"), FOUR)
+    chips = OfBands(UkisCsmask(CLOUDS_DATA / "ukis-csmask"), bands_of(mask))
     chip = next(chips[number] for number in range(len(chips)) if chips.index[number].key == sensor)
     found, truth = answer(OpenVinoPredictor(mask, threads=1), chip.images).argmax(axis=0), chip.targets["clouds"]
     assert ((found == 1) & (truth == 1)).sum() / ((found == 1) | (truth == 1)).sum() > 0.6
