@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from landcover_simulated import CHIPS, STEPS, VALIDATION, begin, chips_of, pretrained, settings, trained
+from landcover_simulated import Run, begin, pretrained, settings, trained
 from undercast.engine.place import Place
 from undercast.recipes import landcover
 from undercast.recipes.stage import Plan
@@ -26,12 +26,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of the benchmark")
     work, place = parser.parse_args().work, Place(threads=1)
     place.launch()
-    config = settings("cloudseg", 0, STEPS)
-    chips = landcover.Chips(chips_of(CHIPS, work), chips_of(VALIDATION, work))
-    plan = landcover.through_cloud(config, chips, trained("teacher", 0, STEPS, work, place))
-    begin(plan.network, {role: pretrained(role, work, place) for role in ("s2_clear", "s1")})
+    run = Run(0, work, place)
+    plan = landcover.through_cloud(settings("cloudseg", 0, run.steps), run.chips(), trained("teacher", run))
+    begin(plan.network, {role: pretrained(role, run) for role in ("s2_clear", "s1")})
     measure("first step", plan)
-    plan.network.load_state_dict(trained("cloudseg", 0, STEPS, work, place).state_dict())
+    plan.network.load_state_dict(trained("cloudseg", run).state_dict())
     measure("after the last", plan)
 
 
@@ -40,7 +39,8 @@ def measure(when: str, plan: Plan) -> None:
     shared = [p for name, p in plan.network.body.named_parameters() if name.startswith(SHARED)]
     found: dict[str, list[list[float]]] = {}
     for step in range(BATCHES):
-        terms = plan.objective.train()({"chips": plan.feeds["chips"].batch(step)}).terms
+        batches = {name: feed.batch(step) for name, feed in plan.feeds.items()}
+        terms = plan.objective.train()(batches).terms
         pulls = {}
         for name, term in terms.items():
             mean = term.weight * term.total.sum / term.total.count

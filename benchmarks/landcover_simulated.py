@@ -1,7 +1,8 @@
 """Land cover under simulated clouds: CloudSeg part by part beside plain fusion, each sensor alone, and its teacher.
 
-Every arm of a seed takes the same steps of the same number of crops of the same chips. The test chips are of seeds that
-nothing else sees; ``cover-N`` are the same grounds under another share of cloud. Scores are over pixels that both
+Every arm of a seed takes the same steps of the same number of crops. A few chips have labels; from the other pairs,
+cloudy and clear, those arms learn that learn from more than labels (half of their crops). The test chips are of seeds
+that nothing else sees; ``cover-N`` are the same grounds under another share of cloud. Scores are over pixels that both
 sensors saw, cloudy where there is cloud or its shadow. Which arm is ``best`` was decided on the validation
 chips of seed 0. Writes ``results/landcover-simulated.csv`` and, with ``--figure``, draws mIoU against cloud cover.
 
@@ -50,6 +51,8 @@ CHIPS = SimulatedChips(
     roles=("s1", "s2", "s2_clear"),
     targets=("landcover", "cloud", "opacity"),
 )
+LABELLED = 100
+"""Chips whose labels are read; the rest are pairs."""
 VALIDATION = replace(CHIPS, first_seed=3_000_000, count=60)
 TEST = replace(CHIPS, first_seed=9_000_000, count=150)
 FEWEST = 100
@@ -120,6 +123,29 @@ def chips_of(source: SimulatedChips, work: Path) -> ChipSource:
     return OfBands(replace(source, cache=work / "chips"), BANDS)
 
 
+@dataclass(frozen=True)
+class Run:
+    """What all arms of a seed share."""
+
+    seed: int
+    work: Path
+    place: Place
+    steps: int = STEPS
+    labelled: int = LABELLED
+
+    def chips(self) -> landcover.Chips:
+        """The chips with labels, those to calibrate on, and the pairs without labels."""
+        hand, calibration = chips_of(replace(CHIPS, count=self.labelled), self.work), chips_of(VALIDATION, self.work)
+        if self.labelled == CHIPS.count:
+            return landcover.Chips(hand, calibration)
+        first, count = CHIPS.first_seed + self.labelled, CHIPS.count - self.labelled
+        return landcover.Chips(hand, calibration, chips_of(replace(CHIPS, first_seed=first, count=count), self.work))
+
+    def named(self, setting: str) -> str:
+        """``setting``, told apart from that of the usual number of labels."""
+        return setting if self.labelled == LABELLED else f"{setting}-{self.labelled}-labels"
+
+
 def settings(arm: str, seed: int, steps: int) -> landcover.Config:
     own = ARMS[arm.removesuffix(TWICE)]
     steps = 2 * steps if arm.endswith(TWICE) else steps
@@ -137,30 +163,29 @@ def settings(arm: str, seed: int, steps: int) -> landcover.Config:
     )
 
 
-def trained(arm: str, seed: int, steps: int, work: Path, place: Place) -> Segmenter:
+def trained(arm: str, run: Run) -> Segmenter:
     """The network of an arm; one that was trained already is read."""
-    config = settings(arm, seed, steps)
-    chips = landcover.Chips(chips_of(CHIPS, work), chips_of(VALIDATION, work))
+    config, chips = settings(arm, run.seed, run.steps), run.chips()
     learner = config.teacher if arm == "teacher" else config.student
     if config.arm == "cloudseg":
-        teacher = trained("teacher", seed, steps, work, place) if config.taught else None
+        teacher = trained("teacher", run) if config.taught else None
         plan = landcover.through_cloud(config, chips, teacher)
     else:
         plan = landcover.on_labels(config, learner, chips)
-    file = work / f"{arm}-{seed}.safetensors"
+    file = run.work / f"{arm}-{run.seed}.safetensors"
     if not file.is_file() and not config.start:  # the teacher that another starts from began so itself
-        begin(plan.network, {role: pretrained(role, work, place) for role in ("s2_clear", "s1")})
-    return finished(plan, learner, f"{arm}-{seed}", seed, work, place)
+        begin(plan.network, {role: pretrained(role, run) for role in ("s2_clear", "s1")})
+    return finished(plan, learner, f"{arm}-{run.seed}", run.seed, run)
 
 
-def pretrained(role: str, work: Path, place: Place) -> Segmenter:
+def pretrained(role: str, run: Run) -> Segmenter:
     """A network that saw one sensor alone under a clear sky, on chips that no arm sees: the paper's is ImageNet."""
     config = settings("optical", 0, STEPS)
     network = config.student.network.model_copy(update={"roles": (role,)})
     learner = landcover.LearnerConfig(network=network, fit=FitConfig(steps=PRETRAINED_STEPS, checkpoint_every=0))
-    chips = chips_of(ELSEWHERE, work)
+    chips = chips_of(ELSEWHERE, run.work)
     plan = landcover.on_labels(config, learner, landcover.Chips(chips, chips))
-    return finished(plan, learner, f"pretrained-{role}", 0, work, place)
+    return finished(plan, learner, f"pretrained-{role}", 0, run)
 
 
 def begin(network: Segmenter, taught: Mapping[str, Segmenter]) -> None:
@@ -175,14 +200,14 @@ def begin(network: Segmenter, taught: Mapping[str, Segmenter]) -> None:
         own.load_state_dict(given.state_dict())
 
 
-def finished(plan: Plan, learner: landcover.LearnerConfig, name: str, seed: int, work: Path, place: Place) -> Segmenter:
+def finished(plan: Plan, learner: landcover.LearnerConfig, name: str, seed: int, run: Run) -> Segmenter:
     """The network of ``plan``, trained, or read where that was done."""
-    file = work / f"{name}.safetensors"
+    file = run.work / f"{name}.safetensors"
     if file.is_file():
         plan.network.load_state_dict(load_file(file))
         return plan.network.eval()
     began = time.process_time()
-    fit(plan.objective, plan.feeds, learner.fit, place, work / name, seed=seed, name=name, resume=True)
+    fit(plan.objective, plan.feeds, learner.fit, run.place, run.work / name, seed=seed, name=name, resume=True)
     weights = sum(parameter.numel() for parameter in plan.network.parameters())
     print(f"{name}: {time.process_time() - began:.0f} s of processor time, {weights:,} weights", flush=True)
     save_file({name: tensor.contiguous() for name, tensor in plan.network.state_dict().items()}, file)
@@ -231,9 +256,9 @@ def restored(restore: Restore, source: ChipSource) -> dict[str, float]:
     return {"psnr_cloudy": float(-10 * np.log10(error)), "ssim_cloudy": float(np.nanmean(likeness))}
 
 
-def measured(arm: str, seed: int, network: Segmenter, work: Path) -> list[Result]:
+def measured(arm: str, run: Run, network: Segmenter) -> list[Result]:
     """All figures of an arm; those that were measured already are read."""
-    file = work / f"{arm}-{seed}.json"
+    file = run.work / f"{arm}-{run.seed}.json"
     if not file.is_file():
         signature = Signature(
             name=arm,
@@ -248,14 +273,14 @@ def measured(arm: str, seed: int, network: Segmenter, work: Path) -> list[Result
         }
         rows = []
         for (setting, split), source in sets.items():
-            chips = chips_of(source, work)
+            chips = chips_of(source, run.work)
             found = segmented(predictor, chips)
             if signature.restores and setting == "mixed":
                 found |= restored(lambda chip, _: answer_outputs(predictor, chip.images)["restored"], chips)
             rows += [(setting, split, metric, value) for metric, value in found.items()]
         file.write_text(json.dumps(rows))
     rows = json.loads(file.read_text())
-    return [Result(arm, setting, metric, value, seed, split) for setting, split, metric, value in rows]
+    return [Result(arm, run.named(setting), metric, value, run.seed, split) for setting, split, metric, value in rows]
 
 
 def main() -> None:
@@ -263,6 +288,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=list(ARMS))
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--labelled", type=int, default=LABELLED, help=f"chips with labels, of {CHIPS.count}")
     parser.add_argument("--work", type=Path, required=True, help="folder for weights and the cache of chips")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fill", action="store_true", help="only fill the cache of chips")
@@ -276,9 +302,10 @@ def main() -> None:
         return None
     place = Place(threads=chosen.threads)
     for seed in chosen.seeds:
+        run = Run(seed, chosen.work, place, chosen.steps, chosen.labelled)
         for arm in chosen.arms:
-            network = trained(arm, seed, chosen.steps, chosen.work, place)
-            rows = measured(arm, seed, network, chosen.work)
+            network = trained(arm, run)
+            rows = measured(arm, run, network)
             record("landcover-simulated", rows)
             if arm == BEST:
                 record("landcover-simulated", [row._replace(arm="best") for row in rows])

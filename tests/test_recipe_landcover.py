@@ -13,7 +13,7 @@ from undercast.engine.objective import Frozen
 from undercast.engine.place import Place
 from undercast.engine.predictor import TorchPredictor
 from undercast.engine.through_cloud import ThroughCloud, ThroughCloudConfig
-from undercast.errors import ConfigError
+from undercast.errors import ConfigError, InputError
 from undercast.evaluate import score
 from undercast.evaluate.lacking import Lacking, lacking
 from undercast.export import describe, load_segmenter
@@ -164,6 +164,27 @@ def test_a_chip_without_its_optical_image_is_learned_from_and_gives_no_hint():
     assert terms["hint"].total.sum.item() == 0
     assert all(term.total.sum.isfinite() for term in terms.values())
     assert terms["cross_entropy"].total.count.item() == 2 * 64 * 64
+
+
+def test_pairs_without_labels_are_restored_and_compared_with_the_teacher_alone():
+    hand, pairs = batch(), batch()
+    pairs.targets["landcover"] = (pairs.targets["landcover"] + 1) % 6
+    learner = objective(answers=1.0).eval()  # statistics of a batch would tell the crops of each other
+    learner.feeds = ("chips", "pairs")
+    together = learner({"chips": hand, "pairs": pairs}).terms
+    learner.feeds = ("chips",)
+    alone = learner({"chips": hand}).terms
+    assert together["cross_entropy"].total.mean().item() == pytest.approx(alone["cross_entropy"].total.mean().item())
+    for name in ("restoration", "hint", "answers"):
+        assert together[name].total.count.item() == 2 * alone[name].total.count.item() > 0
+
+
+def test_a_student_with_pairs_says_so_and_takes_none_that_validation_holds(tmp_path: Path):
+    pairs = "unlabelled={source='simulated:landcover:4000+3@64'}"
+    told = ModelFolder.open(run(smoke(pairs, "through_cloud.hint=0.0"), PLACE, tmp_path / "out")).signature
+    assert any("4000+3" in line and "without their labels" in line for line in told.training_data)
+    with pytest.raises(InputError, match="in training and in test"):
+        Chips.open(smoke("unlabelled={source='simulated:landcover:2001+2@64'}"))
 
 
 # --- varied alike, and missing

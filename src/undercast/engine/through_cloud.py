@@ -62,10 +62,9 @@ class ThroughCloud(Objective):
         cover: target that says where there is cloud: a class (1 to 254 is cloud or its shadow), or with ``config.soft``
             the light it takes away, percent. 255 is not known, and is taken for cloud.
 
-    The optical image may be missing from a chip altogether (all NaN); there everything is under cloud.
+    The optical image may be missing from a chip altogether (all NaN); there everything is under cloud. With ``pairs``
+    there is a second feed of that name whose labels are not read: restored and compared with the teacher alone.
     """
-
-    feeds = ("chips",)
 
     def __init__(
         self,
@@ -79,18 +78,21 @@ class ThroughCloud(Objective):
         sees: Mapping[str, str],
         clear: str,
         cover: str,
+        pairs: bool = False,
     ) -> None:
         super().__init__(student)
+        self.feeds = ("chips", "pairs") if pairs else ("chips",)
         self.teacher, self.loss, self.config = teacher, loss, config
         self.target, self.roles, self.sees = target, tuple(roles), dict(sees)
         self.clear, self.cover = clear, cover
 
     def forward(self, batches: Mapping[str, Batch]) -> Step:
         """The terms ``cross_entropy``, ``restoration``, ``hint`` and ``answers``, as far as they are asked for."""
-        batch = batches["chips"]
+        hand, batch = batches["chips"], _together([batches[feed] for feed in self.feeds])
         student = cast(Segmenter, self.student)
         found = student.answer(_pick(batch.images, self.roles))
-        parts = _terms(self.loss(found.logits.float(), _observed_target(batch, self.target, self.roles)))
+        logits = found.logits[: len(hand)].float()
+        parts = _terms(self.loss(logits, _observed_target(hand, self.target, self.roles)))
         covered = self.covered(batch)
         if self.config.restore and found.restored is not None:
             clear = batch.images[self.clear]
@@ -124,6 +126,13 @@ class ThroughCloud(Objective):
         share = cover.float() / 100 if self.config.soft else (cover > 0).float()
         share = torch.where(cover == NODATA, torch.ones_like(share), share)
         return torch.where(_seen(batch.images[self.roles[0]]), share, torch.ones_like(share))
+
+
+def _together(batches: Sequence[Batch]) -> Batch:
+    """One batch of all chips, in order, with the images and targets of the first."""
+    first = batches[0]
+    images = {role: torch.cat([batch.images[role] for batch in batches]) for role in first.images}
+    return Batch(images, {name: torch.cat([batch.targets[name] for batch in batches]) for name in first.targets})
 
 
 def _shrink(layer: Tensor, shape: torch.Size) -> Tensor:

@@ -5,7 +5,8 @@ gate and restoration; a *student* of the same shape sees the cloudy image and ra
 restoration of the clear image (weighted under cloud) + a hint (the teacher's decoder features where the sky is clear).
 
 Ours, each an option that is off in the paper's form: the hint normalised by the clear pixels; the teacher's answers by
-its confidence on all pixels, for it saw through the cloud; a student that starts from the teacher's weights; images
+its confidence on all pixels, for it saw through the cloud; pairs without labels, from which all but the cross-entropy
+learns; a student that starts from the teacher's weights; images
 that are missing altogether, so that full cover degrades to radar alone; the light a cloud takes instead of cloud or no
 cloud; flips and quarter turns. Ours too: the size of the networks, optimiser and schedule, the mean of the weights,
 and calibration on validation chips.
@@ -79,6 +80,10 @@ class Config(Settings):
         default_factory=dict, description="role → bands to take of it, by name; left out: all there are"
     )
     training: ChipChoice
+    unlabelled: ChipChoice | None = Field(
+        default=None, description="cloudy and clear pairs whose labels are not read, for the student through cloud"
+    )
+    share: float = Field(default=0.5, gt=0, lt=1, description="of each batch that is labelled, where the rest is not")
     validation: ChipChoice = Field(description="labelled chips to calibrate on; nothing is trained on them")
     apart: tuple[Literal["event", "place"], ...] = Field(
         default=("event", "place"), description="what training and validation may not share"
@@ -149,25 +154,30 @@ class Chips:
 
     training: ChipSource
     validation: ChipSource
+    unlabelled: ChipSource | None = None
 
     @classmethod
     def open(cls, config: Config) -> "Chips":
         """The chips of ``config``, with the bands it takes. Raises InputError where both share ground."""
         roles = sorted({*config.student.network.roles, *config.teacher.network.roles, config.clear})
         targets = (config.target, config.cover)
-        training, validation = (
-            OfBands(choice.open(roles, targets, seed=config.seed, cache=config.cache), config.bands)
-            for choice in (config.training, config.validation)
-        )
-        check_disjoint(training, validation, by=config.apart)
-        return cls(training, validation)
+
+        def opened(choice: ChipChoice) -> ChipSource:
+            return OfBands(choice.open(roles, targets, seed=config.seed, cache=config.cache), config.bands)
+
+        training, validation = opened(config.training), opened(config.validation)
+        pairs = opened(config.unlabelled) if config.unlabelled and config.arm == "cloudseg" else None
+        for source in (training, pairs):
+            if source is not None:
+                check_disjoint(source, validation, by=config.apart)
+        return cls(training, validation, pairs)
 
 
 def on_labels(config: Config, learner: LearnerConfig, chips: Chips) -> Plan:
     """Labels alone: the teacher under a clear sky, and networks to compare with."""
     network = _network(config, learner, chips)
     objective = Supervised(network, config.loss.terms, target=config.target, roles=network.roles, feed="chips")
-    feeds = {"chips": _feed(config, learner, chips, (config.target,), vary=network.roles)}
+    feeds = {"chips": _feed(config, learner, chips.training, learner.fit.batch, (config.target,), vary=network.roles)}
     about = f"Land cover from {' and '.join(network.roles)}, learned from labels alone."
     return Plan(network, objective, feeds, [chips.training], _told(config), about)
 
@@ -190,11 +200,21 @@ def through_cloud(config: Config, chips: Chips, teacher: Segmenter | None) -> Pl
         sees=sees,
         clear=config.clear,
         cover=config.cover,
+        pairs=chips.unlabelled is not None,
     )
     vary, targets = (optical, radar, config.clear), (config.target, config.cover)
-    feeds = {"chips": _feed(config, config.student, chips, targets, vary=vary, keep=(radar,))}
+    batch = config.student.fit.batch
+    hand = min(batch - 1, max(1, round(config.share * batch))) if chips.unlabelled else batch
+    feeds = {
+        name: _feed(config, config.student, source, count, targets, vary=vary, keep=(radar,))
+        for name, source, count in (("chips", chips.training, hand), ("pairs", chips.unlabelled, batch - hand))
+        if source is not None
+    }
     about = f"Land cover from {optical} through cloud and {radar}, and {optical} as it would be under a clear sky."
-    return Plan(student, objective, feeds, [chips.training], _told(config), about)
+    learned = [source for source in (chips.training, chips.unlabelled) if source is not None]
+    seen = _told(config)
+    seen += (f"pairs of {config.unlabelled}, without their labels",) if chips.unlabelled else ()
+    return Plan(student, objective, feeds, learned, seen, about)
 
 
 def _start(student: Segmenter, teacher: Segmenter) -> None:
@@ -208,7 +228,8 @@ def _start(student: Segmenter, teacher: Segmenter) -> None:
 def _feed(
     config: Config,
     learner: LearnerConfig,
-    chips: Chips,
+    source: ChipSource,
+    batch: int,
     targets: tuple[str, ...],
     *,
     vary: tuple[str, ...],
@@ -218,12 +239,12 @@ def _feed(
     lost = config.augment.missing if learner is config.student else {}
     augment = config.augment.model_copy(update={"missing": lost})
     return Feed(
-        chips.training,
+        source,
         (*vary, *(CLEAN + role for role in keep)),
         targets,
-        batch=learner.fit.batch,
+        batch=batch,
         seed=config.seed,
-        transform=augment.for_chips(chips.training.modalities, vary=vary, keep=keep),
+        transform=augment.for_chips(source.modalities, vary=vary, keep=keep),
         cache_gib=learner.fit.cache_gib,
     )
 
