@@ -62,7 +62,7 @@ COVERS = {f"cover-{100 * share:.0f}": replace(TEST, count=60, cloud=share) for s
 ELSEWHERE = replace(CHIPS, first_seed=2_000_000)
 """Where the encoders learned that every arm starts from."""
 PRETRAINED_STEPS = 1200
-STEPS, RATE = 900, 5e-3
+STEPS, RATE = 2000, 5e-3
 
 
 def seeing(*roles: str, **body: Any) -> dict[str, Any]:
@@ -142,8 +142,9 @@ class Run:
         return landcover.Chips(hand, calibration, chips_of(replace(CHIPS, first_seed=first, count=count), self.work))
 
     def named(self, setting: str) -> str:
-        """``setting``, told apart from that of the usual number of labels."""
-        return setting if self.labelled == LABELLED else f"{setting}-{self.labelled}-labels"
+        """``setting``, told apart from that of the usual number of labels and steps."""
+        labels = "" if self.labelled == LABELLED else f"-{self.labelled}-labels"
+        return setting + labels + ("" if self.steps == STEPS else f"-{self.steps}-steps")
 
 
 def settings(arm: str, seed: int, steps: int) -> landcover.Config:
