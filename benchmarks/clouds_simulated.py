@@ -58,7 +58,8 @@ VALIDATION = SimulatedChips(300_000, 60, 256, "clouds", ("s2",), ("clouds",))
 def settings_of(student: str) -> list[str]:
     """``unet-8x4``, ``unet-8x4c16`` (at most 16 channels) or ``separable-8x4`` as settings of the recipe.
 
-    ``-image`` after any of them: what it is shown is brought to mean 0 and deviation 1 by itself, as nnU-Net does.
+    ``-image`` after any of them: what it is shown is brought to mean 0 and deviation 1 by itself, crop by crop;
+    nnU-Net does that to whole images, before it crops.
     """
     match = re.fullmatch(rf"(unet|separable)-(\d+)x(\d+)(?:c(\d+))?({IMAGE})?", student)
     if not match:
@@ -211,7 +212,7 @@ def main() -> None:
     parser.add_argument("--students", nargs="+", default=["unet-8x5c12"])
     parser.add_argument("--arms", nargs="+", default=["student", "student+kd"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
-    parser.add_argument("--members", type=int, default=1, help="folds of the labelled chips to train a teacher for")
+    parser.add_argument("--members", type=int, default=2, help="folds of the labelled chips to train a teacher for")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     if chosen.what in ("ensemble", "train"):

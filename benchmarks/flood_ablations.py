@@ -14,7 +14,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from record import Result, record
+from record import Result, figures_of, record
 from undercast.config import override, read_toml, validate
 from undercast.datasets import SimulatedChips
 from undercast.engine.place import Place
@@ -98,12 +98,10 @@ def main() -> None:
                 continue
             folder = run((choice, value), seed, chosen.work, chosen.threads)
             table = score(OpenVinoPredictor(ModelFolder.open(folder), threads=1), test, name="student")
-            part = report(table).predictors["student"]
-            figures = {"pooled_iou": part.total.pooled_iou, "mean_iou": part.total.mean_iou}
-            figures |= {"auprc": part.average_precision, "ece": part.calibration_error}
-            rows = [Result(choice, value, name, float(figure or 0), seed, "test") for name, figure in figures.items()]
+            figures = figures_of(report(table).predictors["student"])
+            rows = [Result(choice, value, name, figure, seed, "test") for name, figure in figures.items()]
             file.write_text(json.dumps([row._asdict() for row in rows]), "utf-8")
-            print(choice, value, seed, {name: round(figure or 0, 4) for name, figure in figures.items()}, flush=True)
+            print(choice, value, seed, {name: round(figure, 4) for name, figure in figures.items()}, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from record import Result, record
+from record import Result, figures_of, record
 from undercast.bands import S1, Modality
 from undercast.chip import Chip, ChipInfo
 from undercast.evaluate import BASELINES, baseline, report, score
@@ -108,16 +108,10 @@ def measure(arm: str, predictor: Predictor, scenes: Scenes, split: str) -> list[
     if scenes.name == "dry":
         share = sum(int(row.confusion[0, 1]) for row in table) / max(1, sum(row.valid for row in table))
         over = float(np.mean([row.confusion[0, 1] > 0.01 * row.valid for row in table if row.valid]))
-        found: dict[str, float | None] = {"false_alarm_share": share, "scenes_above_1_percent": over}
+        found = {"false_alarm_share": share, "scenes_above_1_percent": over}
     else:
-        part = report(table).predictors[arm]
-        found = {
-            "pooled_iou": part.total.pooled_iou,
-            "mean_iou": part.total.mean_iou,
-            "auprc": part.average_precision,
-            "ece": part.calibration_error,
-        }
-    return [Result(arm, scenes.name, metric, float(value or 0), split=split) for metric, value in found.items()]
+        found = figures_of(report(table).predictors[arm])
+    return [Result(arm, scenes.name, metric, value, split=split) for metric, value in found.items()]
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from record import Result, record
+from record import Result, figures_of, record
 from undercast.config import override, read_toml, validate
 from undercast.datasets import SimulatedChips
 from undercast.datasets.weak import improve
@@ -103,15 +103,9 @@ def main() -> None:
             for arm in chosen.arms:
                 folder = run(arm, labels, seed, chosen.work, chosen.threads)
                 table = score(OpenVinoPredictor(ModelFolder.open(folder), threads=1), test, name=arm)
-                found = report(table).predictors[arm]
-                values = {
-                    "pooled_iou": found.total.pooled_iou,
-                    "mean_iou": found.total.mean_iou,
-                    "auprc": found.average_precision,
-                    "ece": found.calibration_error,
-                }
+                values = figures_of(report(table).predictors[arm])
                 print(arm, labels, seed, values, flush=True)
-                rows = [Result(arm, str(labels), key, float(value or 0), seed, "test") for key, value in values.items()]
+                rows = [Result(arm, str(labels), key, value, seed, "test") for key, value in values.items()]
                 record("flood-simulated", rows)
 
 

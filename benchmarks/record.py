@@ -11,6 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+from undercast.evaluate.report import PredictorPart
+
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("benchmark", "arm", "setting", "seed", "split", "metric", "value", "commit", "date")
 KEY = 6  # the first columns say what was measured, the rest what came out
@@ -46,6 +48,17 @@ def record(benchmark: str, results: Iterable[Result], folder: Path = RESULTS) ->
         writer.writerows(kept.values())
     aside.replace(path)
     return path
+
+
+def figures_of(part: PredictorPart) -> dict[str, float]:
+    """The four figures of a predictor that every table of floods holds; 0 for one that it has not."""
+    found = {
+        "pooled_iou": part.total.pooled_iou,
+        "mean_iou": part.total.mean_iou,
+        "auprc": part.average_precision,
+        "ece": part.calibration_error,
+    }
+    return {name: float(value or 0) for name, value in found.items()}
 
 
 def commit() -> str:

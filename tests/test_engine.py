@@ -5,6 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from undercast.bands import S1, S2_L1C, Modality
@@ -420,3 +422,12 @@ def test_the_predictor_calibrates_and_names_a_missing_role():
     assert answer.dtype == np.float32
     with pytest.raises(ModelError, match="VV, VH"):
         TorchPredictor(net, signature).predict({"s2": images["s1"]})
+
+
+@given(batch=st.integers(2, 64), share=st.floats(0.001, 0.999))
+def test_a_step_has_chips_with_labels_and_without(batch: int, share: float):
+    labelled, rest = FitConfig(batch=batch).parted(share)
+    assert labelled >= 1
+    assert rest >= 1
+    assert labelled + rest == batch
+    assert abs(labelled - share * batch) <= 1

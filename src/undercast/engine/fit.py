@@ -58,6 +58,11 @@ class FitConfig(Settings):
     workers: int = Field(default=1, ge=1, description="threads that read and augment chips")
     ahead: int = Field(default=3, ge=1, description="batches made ahead")
 
+    def parted(self, share: float) -> tuple[int, int]:
+        """Chips a step with labels, about ``share`` of them, and without; at least one of each."""
+        hand = min(self.batch - 1, max(1, round(share * self.batch)))
+        return hand, self.batch - hand
+
     def rate(self, step: int) -> float:
         """Learning rate of ``step``: a linear rise, then half a cosine [Loshchilov 2017] or ``(1 - share)^power``."""
         warmup = min(self.warmup, self.steps // 10)

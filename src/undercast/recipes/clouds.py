@@ -254,8 +254,7 @@ def _on_answers(
     objective: Squeezed | Hinted = squeezed
     if config.squeeze.hint:
         objective = Hinted(squeezed, network, load_segmenter(ModelFolder.open(teachers[0])), config.squeeze.hint)
-    batch = learner.fit.batch
-    hand = min(batch - 1, max(1, round(config.share * batch))) if more else batch
+    hand, rest = learner.fit.parted(config.share) if more else (learner.fit.batch, 0)
     feeds = {
         name: Feed(
             source,
@@ -266,9 +265,7 @@ def _on_answers(
             transform=learner.augment.for_chips(source.modalities, vary=network.roles, keep=(ANSWER,)),
             cache_gib=learner.fit.cache_gib,
         )
-        for number, (name, source, count) in enumerate(
-            (("labelled", labelled, hand), ("unlabelled", more, batch - hand))
-        )
+        for number, (name, source, count) in enumerate((("labelled", labelled, hand), ("unlabelled", more, rest)))
         if source is not None
     }
     about = f"Clouds, learned from labels and from an ensemble of {len(teachers)}."

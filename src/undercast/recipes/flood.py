@@ -209,13 +209,12 @@ def _on_answers(config: Config, chips: _Chips, teachers: Sequence[Path]) -> Plan
         weight=how.weight,
         cloud=how.cloud or None,
     )
-    batch = config.student.fit.batch
-    hand = min(batch - 1, max(1, round(how.share * batch)))
+    hand, rest = config.student.fit.parted(how.share)
     pairs = Feed(
         taught.pairs,
         (*student.roles, *taught.sees.values()),
         _cloud(config),
-        batch=batch - hand,
+        batch=rest,
         seed=2 * config.seed + 1,
         transform=config.augment.for_chips(taught.pairs.modalities, vary=student.roles, keep=taught.keep),
         cache_gib=config.student.fit.cache_gib,

@@ -203,11 +203,11 @@ def through_cloud(config: Config, chips: Chips, teacher: Segmenter | None) -> Pl
         pairs=chips.unlabelled is not None,
     )
     vary, targets = (optical, radar, config.clear), (config.target, config.cover)
-    batch = config.student.fit.batch
-    hand = min(batch - 1, max(1, round(config.share * batch))) if chips.unlabelled else batch
+    fit = config.student.fit
+    hand, rest = fit.parted(config.share) if chips.unlabelled else (fit.batch, 0)
     feeds = {
         name: _feed(config, config.student, source, count, targets, vary=vary, keep=(radar,))
-        for name, source, count in (("chips", chips.training, hand), ("pairs", chips.unlabelled, batch - hand))
+        for name, source, count in (("chips", chips.training, hand), ("pairs", chips.unlabelled, rest))
         if source is not None
     }
     about = f"Land cover from {optical} through cloud and {radar}, and {optical} as it would be under a clear sky."
