@@ -131,8 +131,8 @@ def test_law_07_killed_at_any_moment_nothing_looks_finished(tmp_path, tiny_model
         time.sleep(random.Random(number).uniform(0.1, 1) * takes)
         child.kill()
         child.join()
-        if child.exitcode:
-            assert not out.exists()
+        if out.exists():  # killed after its last rename, on its way out
+            assert digests(out) == digests(tmp_path / "whole")
         map_scene([path], tiny_model, out, config=CONFIG, resume=True)
         assert digests(out) == digests(tmp_path / "whole")
 
