@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -16,6 +17,12 @@ from undercast.model import ModelFolder, write_signature
 from undercast.raster import write_raster
 from undercast.signature import Signature
 from undercast.task import CLOUDS, FLOOD, LANDCOVER
+
+# How long an example takes says how busy the machine is, and fixtures here are folders that every example may share.
+settings.register_profile(
+    "anywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("anywhere")
 
 UTM = ("EPSG:32631", (10.0, 0.0, 500000.0, 0.0, -10.0, 4900000.0))
 

@@ -34,7 +34,7 @@ class Listed:
         return Chip(self.index[number].key, {"s1": np.zeros((2, 6, 5), np.float32)}, targets)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from(["train", "test", ""]), st.sampled_from("ABC")), min_size=1, max_size=9))
 def test_every_pixel_is_counted_once_in_its_split(rows: list[tuple[str, str]]):
     source = Listed([ChipInfo(str(n), event=event, split=split) for n, (split, event) in enumerate(rows)])

@@ -20,7 +20,7 @@ def chip(height: int = 24, width: int = 24, scale: int = 1) -> Chip:
     return Chip("numbers", {role: image.astype(np.float32) for role, image in images.items()}, {"flood": coarse})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), crop=st.sampled_from([0, 8, 24, 32]))
 def test_geometry_moves_all_layers_alike(seed, crop):
     source = chip()

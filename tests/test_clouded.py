@@ -41,7 +41,7 @@ class Clear:
         return Chip(self.index[number].key, {self.role: ground, "s1": s1}, {"landcover": target}, "e", "p")
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), low=st.floats(0, 0.9))
 def test_what_is_clear_is_left_as_it_is_and_the_truth_tells_where(seed, low):
     config = CloudedConfig(seed=seed, cover=(low, min(low + 0.1, 1.0)))

@@ -36,7 +36,7 @@ def images(size: int | tuple[int, int] = 64, batch: int = 2, seed: int = 0) -> d
 
 
 @given(st.integers(1, 140), st.integers(1, 140), st.booleans())
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 def test_any_size_is_answered_and_restored_at_its_own_size(rows: int, cols: int, fill: bool):
     with torch.no_grad():
         found = network(CloudSegConfig(encoder=SMALL, fill=fill)).answer(images((rows, cols), batch=1))

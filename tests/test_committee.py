@@ -50,7 +50,7 @@ def test_one_member_and_one_view_is_that_member():
     np.testing.assert_array_equal(Committee([Slope()]).predict({"s1": image(0)}), Slope().predict({"s1": image(0)}))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 99), views=st.sampled_from([1, 2, 4, 8]), view=st.integers(0, 7))
 def test_a_committee_is_the_mean_of_its_members_and_does_not_mind_its_own_views(seed: int, views: int, view: int):
     members = [Slope(-1.0), Slope(2.0)]

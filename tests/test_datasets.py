@@ -66,7 +66,7 @@ def listed(events: int, places: int, chips: int) -> Listed:
 # --- splits -----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(events=st.integers(2, 6), places=st.integers(1, 4), chips=st.integers(1, 3), seed=st.integers(0, 99))
 def test_a_partition_covers_every_chip_once_and_shares_no_event(events, places, chips, seed):
     source = listed(events, places, chips)
@@ -77,7 +77,7 @@ def test_a_partition_covers_every_chip_once_and_shares_no_event(events, places, 
     check_disjoint(train, held)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(places=st.integers(2, 6), chips=st.integers(1, 3), count=st.integers(2, 6), seed=st.integers(0, 99))
 def test_folds_hold_every_chip_out_once_and_share_no_place(places, chips, count, seed):
     source = listed(1, places, chips)
@@ -93,7 +93,7 @@ def test_folds_hold_every_chip_out_once_and_share_no_place(places, chips, count,
     assert max(len(held) for _, held in cut) - min(len(held) for _, held in cut) <= chips
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 99), few=st.integers(1, 11), more=st.integers(0, 12))
 def test_more_labels_hold_the_fewer(seed, few, more):
     source = listed(3, 2, 4)

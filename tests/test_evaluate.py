@@ -94,7 +94,7 @@ def pixels(source: Made) -> list[tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), threshold=st.sampled_from([0.25, 0.5, 0.75]))
 def test_every_count_is_that_of_the_pixels(seed, threshold):
     source = made(seed)
@@ -110,7 +110,7 @@ def test_every_count_is_that_of_the_pixels(seed, threshold):
         assert row.histogram[2].sum() == pytest.approx(stated.sum(dtype=np.float64), rel=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_pooled_iou_is_over_pixels_and_mean_iou_over_chips(seed):
     source = made(seed)
@@ -134,7 +134,7 @@ def test_a_chip_without_water_counts_one_and_one_without_pixels_is_left_out():
     assert math.isnan(pooled_iou(confusion[:1]))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
 def test_the_best_threshold_is_the_best_of_all_thresholds(seed):
     source = made(seed)
@@ -254,7 +254,7 @@ def test_what_does_not_fit_is_refused():
 # --- baselines --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), decibel=st.floats(-25, -15))
 def test_the_fixed_threshold_cuts_where_it_says(seed, decibel):
     rule = FixedThreshold(FixedThresholdConfig(decibel=decibel))
@@ -279,7 +279,7 @@ def variance_within(values: np.ndarray, cut: float) -> float:
     return (len(low) * low.var() + len(high) * high.var()) / len(values)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.1, 0.9))
 def test_no_other_cut_leaves_less_variance_within_the_classes_than_otsus(seed, share):
     random = np.random.default_rng(seed)

@@ -112,7 +112,7 @@ def test_unknown_classes_are_ignored(m3rcr):
         assert set(np.unique(label[raw == value])) == {LANDCOVER.value_of(name)}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000))
 def test_crops_start_where_both_grids_meet(m3rcr, seed):
     """[Xu 2024]: windows of 160 optical pixels at multiples of 10, and 48 label pixels over the same ground."""
@@ -166,7 +166,7 @@ def test_damage_is_named(tmp_path, damage, message):
         open_dataset(tmp_path)[0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 80))
 def test_nearest_takes_the_pixel_that_holds_the_centre(height, width, wanted):
     image = np.arange(height * width, dtype=np.float32).reshape(1, height, width)

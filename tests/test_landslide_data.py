@@ -31,7 +31,7 @@ def decibel(power):
 # --- balance ----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     weights=st.dictionaries(st.text("abcdef", min_size=1, max_size=4), st.integers(0, 20), min_size=1, max_size=40),
     seed=st.integers(0, 9),

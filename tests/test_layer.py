@@ -23,7 +23,7 @@ def grid(height, width):
     return GeoBox((height, width), rasterio.Affine(10, 0, 500_000, 0, -10, 4_900_000), "EPSG:32631")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     shape=st.tuples(st.integers(1, 1400), st.integers(1, 60)),
     block=st.tuples(st.integers(20, 700), st.integers(5, 60)),
@@ -47,7 +47,7 @@ def test_strips_are_the_rows_of_the_blocks(shape, block, bands):
         np.testing.assert_array_equal(np.concatenate(found[name], axis=-2), array)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(shape=st.tuples(st.integers(1, 9), st.integers(1, 9)), seed=st.integers(0, 99))
 def test_an_overview_is_the_mean_of_what_was_seen_and_the_most_frequent_class(shape, seed):
     random = np.random.default_rng(seed)

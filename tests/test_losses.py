@@ -186,7 +186,7 @@ def test_edge_bands_of_a_square(width: int) -> None:
 
 
 @given(st.integers(0, 10**6))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_edges_turn_and_flip_with_the_target(seed: int) -> None:
     _, target = sample(seed, size=12)
     config = EdgeConfig(inner=2, outer=3)
@@ -237,7 +237,7 @@ def test_gradient_of_distillation_is_the_difference_of_probabilities(
 
 
 @given(st.integers(0, 10**6), st.floats(0.5, 8))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_divergence_is_zero_exactly_where_both_agree(seed: int, temperature: float) -> None:
     student, teacher = sample(seed, classes=3)[0], sample(seed + 1, classes=3)[0]
     shifted = teacher + torch.randn(4, 1, 9, 9)

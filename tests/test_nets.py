@@ -251,7 +251,7 @@ def test_what_does_not_fit_the_data_is_refused_by_name(wrong: dict[str, object])
         SegmenterConfig.model_validate(wrong).build(MODALITIES, FLOOD)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(st.integers(1, 4), st.integers(1, 4))
 def test_any_multiple_of_the_stride_is_answered(rows: int, columns: int) -> None:
     network = small().build(MODALITIES, FLOOD).eval()

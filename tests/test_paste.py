@@ -33,7 +33,7 @@ def drawn(seed: int) -> np.ndarray:
     return np.kron(blocks, np.ones((8, 8))).astype(np.uint8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_what_is_pasted_is_labelled_and_what_is_not_is_untouched(one, other):
     receiver, donor = chip_of("a", drawn(one), one), chip_of("b", drawn(other), other)

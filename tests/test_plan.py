@@ -65,7 +65,7 @@ def test_what_was_counted_is_what_is_built(config: NNUNetConfig) -> None:
     assert sum(p.numel() for p in network.parameters()) + lowest == parameters_of(config, 4, 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(16, 700),
     cols=st.integers(16, 700),

@@ -61,7 +61,7 @@ def rasters(most: int = 14):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rasters(), st.integers(1, 5))
 def test_strips_of_any_height_give_the_same_polygons(codes: NDArray[np.uint8], rows: int) -> None:
     likelihood = np.random.default_rng(0).integers(0, 101, codes.shape).astype(np.uint8)
@@ -72,7 +72,7 @@ def test_strips_of_any_height_give_the_same_polygons(codes: NDArray[np.uint8], r
     assert list(zip(figures.last, figures.first, strict=True)) == sorted(zip(figures.last, figures.first, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rasters())
 def test_polygons_are_those_of_a_labelled_image(codes: NDArray[np.uint8]) -> None:
     likelihood = np.random.default_rng(1).integers(0, 101, codes.shape).astype(np.uint8)

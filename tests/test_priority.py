@@ -56,7 +56,7 @@ def cells_of(grid, codes, probability, size=(130, 170)) -> Cells:
     return cells
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=st.integers(1, 140), cols=st.integers(1, 180))
 def test_sums_do_not_depend_on_how_the_work_is_cut(rows, cols):
     codes, probability = scene()

@@ -25,7 +25,7 @@ def chip(seed: int, rows: int, cols: int) -> tuple[np.ndarray, np.ndarray, np.nd
     return np.stack([1 - water, water]), rng.random((rows, cols)) < 0.9, truth
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 99), rows=st.integers(1, 20), cols=st.integers(1, 20))
 def test_pixels_of_the_same_size_are_the_same(seed: int, rows: int, cols: int):
     probabilities, observed, truth = chip(seed, rows, cols)
@@ -35,7 +35,7 @@ def test_pixels_of_the_same_size_are_the_same(seed: int, rows: int, cols: int):
     np.testing.assert_allclose(same.probabilities[:, observed], probabilities[:, observed], atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 99), factor=st.sampled_from([2, 3]))
 def test_whole_multiples_are_blocks(seed: int, factor: int):
     probabilities, observed, truth = chip(seed, 12, 18)
@@ -55,7 +55,7 @@ def test_whole_multiples_are_blocks(seed: int, factor: int):
                 assert small.truth[row, col] == expected
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(factor=st.floats(1, 4), share=st.floats(0, 1), size=st.integers(16, 40))
 def test_what_is_even_stays_even_at_any_factor(factor: float, share: float, size: int):
     probabilities = np.stack([np.full((size, size), 1 - share), np.full((size, size), share)]).astype(np.float32)
@@ -118,7 +118,7 @@ def test_chips_and_events_of_training_are_told(tmp_path: Path):
     assert found.warnings("m", infos(("8", "Peru"))) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.from_regex(r"\A[ab_.]{0,2}[0-9]{0,3}\Z"), max_size=12))
 def test_names_of_chips_are_told_briefly_and_read_back(tmp_path_factory: pytest.TempPathFactory, keys: list[str]):
     folder = tmp_path_factory.mktemp("model")

@@ -12,7 +12,7 @@ def image(seed: int, shape=(3, 24, 30)) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0, 1, shape).astype(np.float32)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 99), error=st.floats(1e-3, 0.5))
 def test_psnr_of_a_constant_error_is_known(seed, error):
     clear = image(seed)
@@ -34,7 +34,7 @@ def test_only_what_is_asked_and_was_seen_counts():
     assert ssim(restored, clear, there) == pytest.approx(1)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 99))
 def test_ssim_is_the_formula_at_a_pixel(seed):
     one, other = image(seed), image(seed + 100)

@@ -46,7 +46,7 @@ def same(one: BlockResult, two: BlockResult) -> bool:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2000), st.booleans(), st.integers(0, 7))
 def test_only_whole_blocks_are_taken_over(tmp_path_factory, where, turn, count):
     path = tmp_path_factory.mktemp("kept") / "blocks"

@@ -35,7 +35,7 @@ def even(decibel: float, radar: Radar, band: int = 0, size: int = 320) -> np.nda
 
 
 @given(st.integers(1, 300), st.integers(1, 40), st.sampled_from([1, 2, 4, 8]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_upsampling_keeps_planes(height: int, width: int, spacing: int) -> None:
     grid = coarse_shape((height, width), spacing)
     rows, columns = np.mgrid[: grid[0], : grid[1]].astype(np.float32)
@@ -322,7 +322,7 @@ def test_every_class_has_its_signatures() -> None:
 
 
 @given(st.integers(0, 2**31))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_seed_draws_sound_parameters(seed: int) -> None:
     drawn = draw_parameters(seed)
     assert drawn == draw_parameters(seed)

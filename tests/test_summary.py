@@ -54,7 +54,7 @@ def test_areas_are_those_of_the_ground(crs, transform):
     assert tally.areas()[0] == pytest.approx(outline_area(grid), rel=3e-5)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(rows=st.integers(7, 80), cols=st.integers(90, 1200), seed=st.integers(0, 9))
 def test_tallies_do_not_depend_on_blocks(rows, cols, seed):
     grid = GeoBox((60, 1100), Affine(10, 0, 7e5, 0, -10, 5e6), "EPSG:32633")

@@ -19,7 +19,7 @@ from undercast.signature import Signature
 from undercast.task import FLOOD
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 900), width=st.integers(1, 900), stride=st.sampled_from([1, 4, 16, 32]),
     margin=st.integers(0, 150), tile=st.integers(64, 1024), tiles=st.integers(1, 4),
@@ -48,7 +48,7 @@ def test_tiles_answer_every_pixel_once_and_see_enough(height, width, stride, mar
 SCALES = [Fraction(text) for text in ("1", "3/10", "1/2", "2/5", "2", "3/2")]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 900), width=st.integers(1, 900), stride=st.sampled_from([1, 4, 16]),
     scale=st.sampled_from(SCALES), tile=st.integers(64, 512), tiles=st.integers(1, 4),
@@ -78,7 +78,7 @@ def test_tiles_of_another_grid_meet_where_the_grids_do(height, width, stride, sc
     assert answers == plan.answered[0] * plan.answered[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 25), width=st.integers(1, 25), scale=st.sampled_from(SCALES), seed=st.integers(0, 99),
     share=st.floats(0, 1),
@@ -133,7 +133,6 @@ def test_any_of_its_images_is_enough_for_a_model_that_can_do_without(cover_model
     np.testing.assert_allclose(found[:, observed], expected[:, observed], atol=1e-5)
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 99), distance=st.integers(0, 9), share=st.floats(0, 0.1))
 def test_near_is_a_square_around_what_is_unseen(seed, distance, share):
     unseen = np.random.default_rng(seed).random((17, 23)) < share

@@ -49,7 +49,7 @@ def test_half_the_size_shows_twice_the_ground_and_nothing_beyond_the_chip() -> N
     assert target.dtype == np.uint8
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 def test_images_and_targets_are_warped_alike(seed: int) -> None:
     rows, cols = np.mgrid[:48, :48]

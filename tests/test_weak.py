@@ -13,7 +13,7 @@ from undercast.errors import InputError
 from undercast.task import NODATA
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 999), at_least=st.sampled_from([50.0, 75.0, 90.0]))
 def test_what_often_is_water_becomes_water_and_nothing_else_changes(seed: int, at_least: float):
     rng = np.random.default_rng(seed)
