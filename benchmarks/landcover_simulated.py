@@ -4,14 +4,13 @@ Every arm of a seed takes the same steps of the same number of crops. A few chip
 cloudy and clear, those arms learn that learn from more than labels (half of their crops). The test chips are of seeds
 that nothing else sees; ``cover-N`` are the same grounds under another share of cloud. Scores are over pixels that both
 sensors saw, cloudy where there is cloud or its shadow. Which arm is ``best`` was decided on the validation
-chips of seed 0. Writes ``results/landcover-simulated.csv`` and, with ``--figure``, draws mIoU against cloud cover.
+chips of seed 0. Writes ``results/landcover-simulated.csv``.
 
     python benchmarks/landcover_simulated.py --seeds 0 1 2 --work /tmp/landcover-simulated
-    python benchmarks/landcover_simulated.py --figure --work /tmp/landcover-simulated
+    python benchmarks/landcover_simulated.py --labelled 25 --work /tmp/landcover-simulated --arms fusion cloudseg taught
 """
 
 import argparse
-import csv
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from record import RESULTS, Result, record
+from record import Result, record
 from undercast.chip import Chip, ChipSource
 from undercast.datasets import SimulatedChips
 from undercast.datasets.bands import OfBands
@@ -146,6 +145,10 @@ class Run:
         labels = "" if self.labelled == LABELLED else f"-{self.labelled}-labels"
         return setting + labels + ("" if self.steps == STEPS else f"-{self.steps}-steps")
 
+    def file(self, arm: str) -> str:
+        """Name of what is kept of ``arm``, without its suffix."""
+        return f"{self.named(arm)}-{self.seed}"
+
 
 def settings(arm: str, seed: int, steps: int) -> landcover.Config:
     own = ARMS[arm.removesuffix(TWICE)]
@@ -173,10 +176,11 @@ def trained(arm: str, run: Run) -> Segmenter:
         plan = landcover.through_cloud(config, chips, teacher)
     else:
         plan = landcover.on_labels(config, learner, chips)
-    file = run.work / f"{arm}-{run.seed}.safetensors"
-    if not file.is_file() and not config.start:  # the teacher that another starts from began so itself
+    name = run.file(arm)
+    if not (run.work / f"{name}.safetensors").is_file() and not config.start:
+        # The teacher that another starts from began so itself.
         begin(plan.network, {role: pretrained(role, run) for role in ("s2_clear", "s1")})
-    return finished(plan, learner, f"{arm}-{run.seed}", run.seed, run)
+    return finished(plan, learner, name, run.seed, run)
 
 
 def pretrained(role: str, run: Run) -> Segmenter:
@@ -259,7 +263,7 @@ def restored(restore: Restore, source: ChipSource) -> dict[str, float]:
 
 def measured(arm: str, run: Run, network: Segmenter) -> list[Result]:
     """All figures of an arm; those that were measured already are read."""
-    file = run.work / f"{arm}-{run.seed}.json"
+    file = run.work / f"{run.file(arm)}.json"
     if not file.is_file():
         signature = Signature(
             name=arm,
@@ -293,14 +297,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for weights and the cache of chips")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fill", action="store_true", help="only fill the cache of chips")
-    parser.add_argument("--figure", action="store_true", help="only draw the figure from the results")
     chosen = parser.parse_args()
-    if chosen.figure:
-        return draw(RESULTS / "landcover-simulated.csv")
     if chosen.fill:
         for source in (CHIPS, ELSEWHERE, VALIDATION, TEST, *COVERS.values()):
             replace(source, cache=chosen.work / "chips").fill(chosen.threads)
-        return None
+        return
     place = Place(threads=chosen.threads)
     for seed in chosen.seeds:
         run = Run(seed, chosen.work, place, chosen.steps, chosen.labelled)
@@ -316,62 +317,6 @@ def main() -> None:
         for name, restore in (("copy", copied), ("median", one_colour)):
             rows = restored(restore, chips_of(source, chosen.work)).items()
             record("landcover-simulated", [Result(name, "mixed", metric, value, "", split) for metric, value in rows])
-    return None
-
-
-COLOURS = {
-    "teacher": "#8a8a8a",
-    "optical": "#d1495b",
-    "sar": "#3a6ea5",
-    "fusion": "#edae49",
-    "restore": "#7fb069",
-    "cloudseg": "#2a7f62",
-    "best": "#1b1b3a",
-}
-"""In the order in which they are drawn; ``best`` is whichever arm was best on validation chips."""
-
-
-def draw(results: Path) -> None:
-    import matplotlib.pyplot as plt
-
-    with results.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained", width_ratios=(5, 4))
-    for arm, colour in COLOURS.items():
-        points: dict[float, list[float]] = {}
-        for row in rows:
-            if row["arm"] == arm and row["metric"] == "miou_all" and row["setting"].startswith("cover-"):
-                points.setdefault(float(row["setting"].removeprefix("cover-")), []).append(float(row["value"]))
-        if points:
-            x = sorted(points)
-            y, low, high = (np.array([f(points[share]) for share in x]) for f in (np.mean, np.min, np.max))
-            line = "--" if arm == "teacher" else "-"
-            left.plot(x, y, marker="o", color=colour, label=arm, linestyle=line, markersize=4)
-            left.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    for place, (arm, colour) in enumerate(COLOURS.items()):
-        wanted = (arm, "mixed", "miou_cloudy")
-        values = [float(row["value"]) for row in rows if (row["arm"], row["setting"], row["metric"]) == wanted]
-        if values:
-            right.barh(place, np.mean(values), color=colour, alpha=0.35)
-            right.plot(values, [place] * len(values), "o", color=colour, markersize=4)
-            right.text(max(values) + 0.01, place, f"{np.mean(values):.3f}", va="center", fontsize=9)
-    left.set(xlabel="cloud cover, %", ylabel="mIoU of six classes, all pixels", xticks=[0, 25, 50, 75, 100])
-    left.legend(frameon=False, ncols=2, fontsize=9)
-    left.set_title("All pixels, the same grounds under more and more cloud", fontsize=10)
-    right.set(yticks=range(len(COLOURS)), yticklabels=list(COLOURS), xlabel="mIoU of six classes, pixels under cloud")
-    right.invert_yaxis()
-    right.set_xlim(right=right.get_xlim()[1] * 1.1)
-    right.set_title("Pixels under cloud, skies of every kind", fontsize=10)
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    seeds = len({row["seed"] for row in rows if row["seed"]})
-    of_seeds = f"mean of up to {seeds} seeds, lowest to highest shaded"
-    figure.suptitle(f"Land cover through simulated clouds ({of_seeds})", fontsize=11)
-    path = Path(__file__).parent / "figures/landcover-simulated.png"
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=130)
-    print(path)
 
 
 if __name__ == "__main__":
