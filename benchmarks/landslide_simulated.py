@@ -18,7 +18,7 @@ import numpy as np
 
 from record import Result, record
 from undercast.chip import ChipSource
-from undercast.config import dump_toml, override, read_toml, validate
+from undercast.config import override, read_toml, validate
 from undercast.datasets import SimulatedChips
 from undercast.engine.fit import fit
 from undercast.engine.place import Place
@@ -26,7 +26,6 @@ from undercast.engine.predictor import TorchPredictor
 from undercast.evaluate import extent
 from undercast.predict import Predictor
 from undercast.recipes import landslide
-from undercast.recipes.stage import Stages
 from undercast.signature import Signature
 
 RECIPE = Path(__file__).parents[1] / "recipes/landslide/simulated.toml"
@@ -57,16 +56,8 @@ def stage1(config: landslide.Config, place: Place, work: Path, quirk: str = "") 
     out = work / "-".join(["stage1", region, str(config.seed), *([quirk] if quirk in STAGE1_QUIRKS else [])])
     if not (out / "stage1" / "signature.json").is_file():
         chips = landslide.Chips.open(config)
-        stages = Stages(
-            name="landslide-stage1",
-            place=place,
-            out=out,
-            seed=config.seed,
-            target=config.target,
-            validation=chips.validation,
-            config_toml=dump_toml(config),
-            resume=out.exists(),
-        )
+        named = config.model_copy(update={"name": "landslide-stage1"})
+        stages = named.stages(place, out, chips.validation, resume=out.exists())
         stages.complete("stage1", config.stage1, lambda: landslide.whether(config, chips))
     return out / "stage1"
 

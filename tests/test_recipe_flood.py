@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -6,25 +7,18 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from smoke import PLACE, RECIPES, smoke_recipe
 from undercast.cli.main import app
-from undercast.config import dump_toml, load, override, read_toml, validate
+from undercast.config import load, read_toml, validate
 from undercast.engine.calibrate import fit_temperature, fit_threshold
 from undercast.engine.journal import read_journal
-from undercast.engine.place import Place
 from undercast.errors import ConfigError, InputError, TrainingError
 from undercast.evaluate.leakage import Trained
 from undercast.export import load_segmenter
 from undercast.model import ModelFolder
 from undercast.recipes.flood import Config, run
 
-RECIPES = Path(__file__).parents[1] / "recipes" / "flood"
-PLACE = Place(accelerator="cpu", precision="32-true", threads=1, allocator=False)
-
-
-def smoke(*assignments: str) -> Config:
-    tables = override(read_toml(RECIPES / "smoke.toml"), assignments)
-    tables.pop("place")
-    return validate(tables, Config, "smoke.toml")
+smoke = partial(smoke_recipe, "flood")
 
 
 @pytest.fixture(scope="module")
@@ -121,15 +115,6 @@ def test_a_start_must_hold_the_recipes_network(distilled: Path, tmp_path: Path):
         run(other, PLACE, tmp_path / "out")
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.name)
-def test_every_shipped_configuration_loads_and_round_trips(path: Path, tmp_path: Path):
-    tables = read_toml(path)
-    validate(tables.pop("place", {}), Place, "place")
-    config = validate(tables, Config, str(path))
-    (tmp_path / "again.toml").write_text(dump_toml(config))
-    assert load(tmp_path / "again.toml", Config) == config
-
-
 def test_training_may_not_share_ground_with_validation(tmp_path: Path):
     with pytest.raises(InputError, match="is in training and in test"):
         run(smoke("validation.source=simulated:3+2@64"), PLACE, tmp_path / "out")
@@ -149,7 +134,7 @@ def test_training_may_not_share_ground_with_validation(tmp_path: Path):
     ],
 )
 def test_what_is_wrong_with_a_configuration_is_said_in_a_line(assignment: str, message: str, tmp_path: Path):
-    arguments = ["train", str(RECIPES / "smoke.toml"), "--set", assignment, "-o", str(tmp_path / "out")]
+    arguments = ["train", str(RECIPES / "flood" / "smoke.toml"), "--set", assignment, "-o", str(tmp_path / "out")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert message in str(done.exception)
@@ -159,7 +144,7 @@ def test_what_is_wrong_with_a_configuration_is_said_in_a_line(assignment: str, m
 
 @pytest.mark.parametrize("missing", ["unlabelled", "labelled", "validation"])
 def test_a_recipe_without_chips_is_refused(missing: str):
-    tables = read_toml(RECIPES / "smoke.toml")
+    tables = read_toml(RECIPES / "flood" / "smoke.toml")
     tables.pop("place")
     tables.pop(missing)
     with pytest.raises(ConfigError, match=missing):

@@ -1,16 +1,16 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from smoke import PLACE, smoke_recipe
 from undercast.bands import S1
 from undercast.chip import Batch
-from undercast.config import dump_toml, load, override, read_toml, validate
 from undercast.datasets.augment import Augmentation
 from undercast.engine.journal import read_journal
 from undercast.engine.objective import Frozen
-from undercast.engine.place import Place
 from undercast.engine.predictor import TorchPredictor
 from undercast.engine.through_cloud import ThroughCloud, ThroughCloudConfig
 from undercast.errors import ConfigError, InputError
@@ -22,18 +22,11 @@ from undercast.model import ModelFolder
 from undercast.nets import CloudSegConfig, ConvEncoder, Segmenter, SegmenterConfig
 from undercast.predict import OpenVinoPredictor, answer, answer_outputs
 from undercast.recipes import landcover
-from undercast.recipes.landcover import Chips, Config, run
+from undercast.recipes.landcover import Chips, run
 from undercast.simulate import simulate_chip
 from undercast.task import LANDCOVER, NODATA
 
-RECIPES = Path(__file__).parents[1] / "recipes" / "landcover"
-PLACE = Place(accelerator="cpu", precision="32-true", threads=1, allocator=False)
-
-
-def smoke(*assignments: str) -> Config:
-    tables = override(read_toml(RECIPES / "smoke.toml"), assignments)
-    tables.pop("place")
-    return validate(tables, Config, "smoke.toml")
+smoke = partial(smoke_recipe, "landcover")
 
 
 @pytest.fixture(scope="module")
@@ -67,15 +60,6 @@ def test_the_student_is_a_model_folder_that_restores_and_can_lack_either_image(s
         for name, output in found.items():
             assert np.abs(output - expected[name]).max() < 2e-3
         assert np.array_equal(answer(predictor, given), found["probabilities"])
-
-
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.name)
-def test_every_shipped_configuration_loads_and_round_trips(path: Path, tmp_path: Path):
-    tables = read_toml(path)
-    validate(tables.pop("place", {}), Place, "place")
-    config = validate(tables, Config, str(path))
-    (tmp_path / "again.toml").write_text(dump_toml(config))
-    assert load(tmp_path / "again.toml", Config) == config
 
 
 def test_a_hint_needs_two_cloudseg_networks():

@@ -1,28 +1,22 @@
 """The landslide recipe from its configuration to model folders, each arm and each quirk."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from undercast.config import dump_toml, load, override, read_toml, validate
+from smoke import PLACE, smoke_recipe
+from undercast.config import load
 from undercast.datasets import SimulatedChips
-from undercast.engine.place import Place
 from undercast.errors import ConfigError, InputError
 from undercast.export import load_segmenter
 from undercast.model import ModelFolder
 from undercast.predict import OpenVinoPredictor, answer
 from undercast.recipes.landslide import Chips, Config, run, statistics, where, whether
 
-RECIPES = Path(__file__).parents[1] / "recipes" / "landslide"
-PLACE = Place(accelerator="cpu", precision="32-true", threads=1, allocator=False)
-
-
-def smoke(*assignments: str) -> Config:
-    tables = override(read_toml(RECIPES / "smoke.toml"), assignments)
-    tables.pop("place")
-    return validate(tables, Config, "smoke.toml")
+smoke = partial(smoke_recipe, "landslide")
 
 
 @pytest.fixture(scope="module")
@@ -104,15 +98,6 @@ def test_statistics_standardise_what_the_network_sees() -> None:
     assert together.mean().abs() < 0.1
     assert together.std() == pytest.approx(1, abs=0.2)
     assert len(statistics(config, chips.here)) == 2
-
-
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.name)
-def test_every_shipped_configuration_loads_and_round_trips(path: Path, tmp_path: Path) -> None:
-    tables = read_toml(path)
-    validate(tables.pop("place", {}), Place, "place")
-    config = validate(tables, Config, str(path))
-    (tmp_path / "again.toml").write_text(dump_toml(config))
-    assert load(tmp_path / "again.toml", Config) == config
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ number of chips with the same labels.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +20,7 @@ import torch
 from pydantic import Field, field_validator, model_validator
 
 from undercast.chip import ChipSource
-from undercast.config import Settings, dump_toml
+from undercast.config import Settings
 from undercast.datasets.answered import ANSWER, Answered
 from undercast.datasets.augment import CLEAN, Augmentation
 from undercast.datasets.bands import OfBands
@@ -42,7 +42,7 @@ from undercast.nets.plan import Plan as NetworkPlan
 from undercast.nets.plan import PlannerConfig, fingerprint, make_plan
 from undercast.predict.committee import Views
 from undercast.recipes.ensemble import answered_by
-from undercast.recipes.stage import Plan, Stages
+from undercast.recipes.stage import Plan, RecipeConfig, Stages
 
 Arm = Literal["ensemble", "supervised", "distilled"]
 PLAN = "plan.json"
@@ -75,13 +75,12 @@ class TeacherConfig(LearnerConfig):
         return tuple(range(members)) if isinstance(members, int) else members
 
 
-class Config(Settings):
+class Config(RecipeConfig):
     """The cloud recipe."""
 
     recipe: Literal["clouds"] = "clouds"
     name: str = Field(default="clouds", min_length=1, description="of the model")
     arm: Arm = Field(default="distilled", description="what is trained")
-    seed: int = Field(default=0, ge=0, description="of weights, shuffling, augmentation and the draw of chips")
     draw: int | None = Field(default=None, ge=0, description="of the draw of chips and the cut of folds; else the seed")
     target: str = Field(default="clouds", description="label to learn from")
     role: str = Field(default="s2", description="the image")
@@ -100,7 +99,6 @@ class Config(Settings):
     loss: SegmentationLossConfig = SegmentationLossConfig(dice=1.0, pooled=True, smooth=1e-5)
     squeeze: SqueezeConfig = SqueezeConfig()
     share: float = Field(default=0.5, gt=0, le=1, description="of each batch that is labelled, where the rest is not")
-    int8: bool = Field(default=False, description="write the student's quantised graph too")
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
@@ -119,17 +117,9 @@ def run(config: Config, place: Place, out: Path, *, resume: bool = False) -> Pat
     """
     chips = _Chips.open(config)
     config.squeeze.check(len(chips.labelled.task))
-    stages = Stages(
-        name=config.name,
-        place=place,
-        out=out,
-        seed=config.seed,
-        target=config.target,
-        validation=chips.validation,
-        config_toml=dump_toml(config),
-        int8=config.int8 and config.arm != "ensemble",
-        resume=resume,
-    )
+    stages = config.stages(place, out, chips.validation, resume=resume)
+    if config.arm == "ensemble":
+        stages = replace(stages, int8=False)
     if config.arm == "supervised":
         return stages.complete("student", config.student.fit, lambda: _on_labels(config, config.student, chips.student))
     members = config.teacher.given or _members(config, chips, stages, out)

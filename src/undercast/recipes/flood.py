@@ -25,7 +25,7 @@ import torch
 from pydantic import Field, model_validator
 
 from undercast.chip import ChipSource
-from undercast.config import Settings, dump_toml
+from undercast.config import Settings
 from undercast.datasets.augment import Augmentation
 from undercast.datasets.bands import OfBands
 from undercast.datasets.choose import ChipChoice
@@ -42,7 +42,7 @@ from undercast.losses.segmentation import EdgeConfig, SegmentationLossConfig
 from undercast.model import ModelFolder
 from undercast.nets import Segmenter, SegmenterConfig
 from undercast.nets.narrow import narrowed
-from undercast.recipes.stage import Plan, Stages
+from undercast.recipes.stage import Plan, RecipeConfig, Stages
 from undercast.recipes.teaching import DistillationConfig, teaching
 
 Arm = Literal["supervised", "distilled", "self_distilled", "teacher"]
@@ -61,13 +61,12 @@ class LearnerConfig(Settings):
     )
 
 
-class Config(Settings):
+class Config(RecipeConfig):
     """The flood recipe."""
 
     recipe: Literal["flood"] = "flood"
     name: str = Field(default="flood", min_length=1, description="of the model")
     arm: Arm = Field(default="distilled", description="what is trained; self_distilled: by a teacher on radar alone")
-    seed: int = Field(default=0, ge=0, description="of weights, shuffling, augmentation and the draw of chips")
     target: str = Field(default="flood", description="label to learn from, such as flood or flood_weak")
     labelled: ChipChoice
     also: tuple[ChipChoice, ...] = Field(
@@ -91,7 +90,6 @@ class Config(Settings):
     loss: SegmentationLossConfig = SegmentationLossConfig(edge=EdgeConfig())
     distillation: DistillationConfig = DistillationConfig()
     augment: Augmentation = Augmentation()
-    int8: bool = Field(default=False, description="write the quantised graph too")
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
@@ -113,17 +111,7 @@ def run(config: Config, place: Place, out: Path, *, resume: bool = False) -> Pat
         UndercastError: chips, settings or a given model do not fit, or ``out`` holds a run and ``resume`` is not set.
     """
     chips = _Chips.open(config)
-    stages = Stages(
-        name=config.name,
-        place=place,
-        out=out,
-        seed=config.seed,
-        target=config.target,
-        validation=chips.validation,
-        config_toml=dump_toml(config),
-        int8=config.int8,
-        resume=resume,
-    )
+    stages = config.stages(place, out, chips.validation, resume=resume)
     if config.arm == "supervised":
         return stages.complete(
             "student", config.student.fit, lambda: _on_labels(config, config.student, chips, config.seed)

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field, model_validator
 
 from undercast.chip import ChipSource
-from undercast.config import Settings, dump_toml
+from undercast.config import Settings
 from undercast.datasets.augment import CLEAN, Augmentation
 from undercast.datasets.bands import OfBands
 from undercast.datasets.choose import ChipChoice
@@ -35,7 +35,7 @@ from undercast.export import load_segmenter
 from undercast.losses.segmentation import SegmentationLossConfig
 from undercast.model import ModelFolder
 from undercast.nets import CloudSegConfig, Segmenter, SegmenterConfig
-from undercast.recipes.stage import Plan, Stages
+from undercast.recipes.stage import Plan, RecipeConfig
 
 Arm = Literal["cloudseg", "plain", "teacher"]
 
@@ -65,7 +65,7 @@ def _student() -> LearnerConfig:
     return LearnerConfig(network=SegmenterConfig(roles=("s2", "s1"), mask_channel=True, body=CloudSegConfig()))
 
 
-class Config(Settings):
+class Config(RecipeConfig):
     """The land-cover recipe; the defaults of ``through_cloud`` and ``augment`` are the paper's."""
 
     recipe: Literal["landcover"] = "landcover"
@@ -73,7 +73,6 @@ class Config(Settings):
     arm: Arm = Field(
         default="cloudseg", description="cloudseg: the student; plain: any network on labels alone; or the teacher"
     )
-    seed: int = Field(default=0, ge=0, description="of weights, shuffling, augmentation and the draw of chips")
     target: str = Field(default="landcover", description="label to learn from")
     clear: str = Field(default="s2_clear", description="role of the clear image that is to be restored")
     bands: dict[str, tuple[str, ...]] = Field(
@@ -96,7 +95,6 @@ class Config(Settings):
     loss: SegmentationLossConfig = SegmentationLossConfig()
     through_cloud: ThroughCloudConfig = ThroughCloudConfig()
     augment: Augmentation = PAPER
-    int8: bool = Field(default=False, description="write the quantised graph too")
 
     @property
     def taught(self) -> bool:
@@ -125,17 +123,7 @@ def run(config: Config, place: Place, out: Path, *, resume: bool = False) -> Pat
         UndercastError: chips, settings or a given model do not fit, or ``out`` holds a run and ``resume`` is not set.
     """
     chips = Chips.open(config)
-    stages = Stages(
-        name=config.name,
-        place=place,
-        out=out,
-        seed=config.seed,
-        target=config.target,
-        validation=chips.validation,
-        config_toml=dump_toml(config),
-        int8=config.int8,
-        resume=resume,
-    )
+    stages = config.stages(place, out, chips.validation, resume=resume)
     teacher = config.given
     if config.arm == "teacher" or (config.taught and teacher is None):
         teacher = stages.complete("teacher", config.teacher.fit, lambda: on_labels(config, config.teacher, chips))

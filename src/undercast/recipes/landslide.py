@@ -27,7 +27,7 @@ import torch
 from pydantic import Field, model_validator
 
 from undercast.chip import ChipSource
-from undercast.config import Settings, dump_toml
+from undercast.config import Settings
 from undercast.datasets.augment import Augmentation, CutOut, RadarJitter
 from undercast.datasets.choose import ChipChoice
 from undercast.datasets.split import check_disjoint
@@ -51,7 +51,7 @@ from undercast.nets import (
     StagedConfig,
 )
 from undercast.nets.siamese import Keeping, Statistics, Trunk, settle
-from undercast.recipes.stage import Plan, Stages
+from undercast.recipes.stage import Plan, RecipeConfig
 
 Arm = Literal["none", "random", "pretrained", "other-region", "finetuned"]
 
@@ -69,13 +69,12 @@ class Published(Settings):
     linear_statistics: bool = Field(default=False, description="log power standardised by statistics of linear power")
 
 
-class Config(Settings):
+class Config(RecipeConfig):
     """The landslide recipe."""
 
     recipe: Literal["landslide"] = "landslide"
     name: str = Field(default="landslide", min_length=1, description="of the model")
     arm: Arm = Field(default="pretrained", description="where the embedding beside stage 2 comes from")
-    seed: int = Field(default=0, ge=0, description="of weights, shuffling, augmentation and the draw of chips")
     roles: tuple[str, ...] = Field(default=("s1_pre", "s1_post"), min_length=1, description="images, of one modality")
     target: str = Field(default="landslide", description="pixels; stage 1 learns only whether a chip has any")
     chips: ChipChoice = Field(description="chips that stage 1 learns from")
@@ -98,7 +97,6 @@ class Config(Settings):
         turns=False, flips=False, radar=RadarJitter(on=False), cut_out=CutOut(on=False)
     )
     as_published: Published = Published()
-    int8: bool = Field(default=False, description="write the quantised graph too")
 
     @model_validator(mode="after")
     def _check(self) -> "Config":
@@ -116,17 +114,7 @@ def run(config: Config, place: Place, out: Path, *, resume: bool = False) -> Pat
         UndercastError: chips, settings or a given model do not fit, or ``out`` holds a run and ``resume`` is not set.
     """
     chips = Chips.open(config)
-    stages = Stages(
-        name=config.name,
-        place=place,
-        out=out,
-        seed=config.seed,
-        target=config.target,
-        validation=chips.validation,
-        config_toml=dump_toml(config),
-        int8=config.int8,
-        resume=resume,
-    )
+    stages = config.stages(place, out, chips.validation, resume=resume)
     first: Path | None = None
     if config.arm not in ("none", "random"):
         first = config.pretrained or stages.complete("stage1", config.stage1, lambda: whether(config, chips))

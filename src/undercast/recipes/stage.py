@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
 from torch import nn
 
 from undercast.chip import ChipSource
+from undercast.config import Settings, dump_toml
 from undercast.engine.calibrate import calibrate
 from undercast.engine.domain import training_domain
 from undercast.engine.feed import Feed
@@ -40,6 +42,29 @@ class Plan:
     training: Sequence[ChipSource]
     seen: tuple[str, ...]
     about: str
+
+
+class RecipeConfig(Settings):
+    """What the settings of every recipe say; each recipe has its own default of name and target."""
+
+    name: str = Field(min_length=1, description="of the model")
+    target: str = Field(description="label to learn from")
+    seed: int = Field(default=0, ge=0, description="of weights, shuffling, augmentation and the draw of chips")
+    int8: bool = Field(default=False, description="write the student's quantised graph too")
+
+    def stages(self, place: Place, out: Path, validation: ChipSource, *, resume: bool) -> "Stages":
+        """The stages of a run with these settings. Raises TrainingError as :class:`Stages` does."""
+        return Stages(
+            name=self.name,
+            place=place,
+            out=out,
+            seed=self.seed,
+            target=self.target,
+            validation=validation,
+            config_toml=dump_toml(self),
+            int8=self.int8,
+            resume=resume,
+        )
 
 
 @dataclass(frozen=True)
