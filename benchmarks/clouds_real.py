@@ -115,8 +115,8 @@ def train(arm: str, count: int, seed: int, data: Path, work: Path) -> Path:
     from undercast.datasets.augment import Augmentation, OpticalJitter
     from undercast.engine.feed import Feed
     from undercast.engine.fit import FitConfig
-    from undercast.engine.objective import Supervised
     from undercast.engine.place import Place
+    from undercast.engine.supervised import Supervised
     from undercast.losses.segmentation import SegmentationLossConfig
     from undercast.nets import SegmenterConfig, UNetConfig
     from undercast.recipes.stage import Plan, Stages

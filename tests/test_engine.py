@@ -12,14 +12,16 @@ from torch import nn
 from undercast.bands import S1, S2_L1C, Modality
 from undercast.chip import Batch, Chip, ChipInfo
 from undercast.engine.average import Average
+from undercast.engine.distilled import Distilled, Squeezed
 from undercast.engine.domain import training_domain
 from undercast.engine.feed import Feed, prefetch
 from undercast.engine.fit import FitConfig, fit
 from undercast.engine.hints import Hinted
 from undercast.engine.journal import Journal, read_journal
-from undercast.engine.objective import DeeplySupervised, Distilled, Frozen, Squeezed, Supervised
+from undercast.engine.objective import Frozen
 from undercast.engine.place import Place
 from undercast.engine.predictor import TorchPredictor
+from undercast.engine.supervised import DeeplySupervised, Supervised
 from undercast.errors import ModelError, TrainingError
 from undercast.losses.distil import divergence
 from undercast.losses.segmentation import SegmentationLossConfig

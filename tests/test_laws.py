@@ -18,12 +18,14 @@ from undercast.chip import Chip, ChipInfo
 from undercast.cli.main import app
 from undercast.cli.train import RECIPES
 from undercast.datasets.split import Subset, check_disjoint, leave_one_event_out, partition
+from undercast.engine.distilled import Distilled
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig, fit
 from undercast.engine.journal import read_journal
-from undercast.engine.objective import Distilled, Frozen, Supervised
+from undercast.engine.objective import Frozen
 from undercast.engine.place import Place
 from undercast.engine.ranks import world_size
+from undercast.engine.supervised import Supervised
 from undercast.errors import InputError, TrainingError
 from undercast.losses.distil import divergence
 from undercast.losses.segmentation import SegmentationLossConfig

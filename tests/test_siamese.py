@@ -8,7 +8,7 @@ from torch import Tensor
 
 from undercast.bands import S1
 from undercast.chip import Batch
-from undercast.engine.objective import Presence, whole_labels, whole_logits
+from undercast.engine.supervised import Presence, whole_labels, whole_logits
 from undercast.errors import ConfigError
 from undercast.losses.presence import presence, presence_across_batch
 from undercast.losses.segmentation import dice

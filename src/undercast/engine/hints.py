@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from undercast.chip import Batch
-from undercast.engine.objective import Frozen, Objective, Squeezed, Step, Term
+from undercast.engine.distilled import Squeezed
+from undercast.engine.objective import Frozen, Objective, Step, Term
+from undercast.engine.observed import seen_by_any
 from undercast.losses.squeeze import hint
 from undercast.nets import Segmenter
 
@@ -51,8 +53,8 @@ class Hinted(Objective):
         step: Step = squeezed(batches)
         parts = [batches[feed] for feed in self.feeds]
         images = {role: torch.cat([part.images[role] for part in parts]) for role in self.roles}
-        seen = torch.stack([image.isfinite().all(dim=1) for image in images.values()]).any(dim=0)
-        total = hint(self.adapt(own(images)), self.teacher(images), weights=seen.float())
+        weights = seen_by_any(images, self.roles).float()
+        total = hint(self.adapt(own(images)), self.teacher(images), weights=weights)
         return Step(step.terms | {"hint": Term(total, self.weight)})
 
 

@@ -10,18 +10,8 @@ from torch.nn import functional
 
 from undercast.chip import Batch
 from undercast.config import Settings
-from undercast.engine.objective import (
-    Frozen,
-    HardLoss,
-    Images,
-    Objective,
-    Step,
-    Term,
-    _observed_target,
-    _pick,
-    _seen,
-    _terms,
-)
+from undercast.engine.objective import Frozen, HardLoss, Images, Objective, Step, Term, terms
+from undercast.engine.observed import observed_target, pick, seen
 from undercast.losses.distil import confidence, divergence
 from undercast.losses.restore import RestorationConfig, hint, restoration
 from undercast.nets import Answer, Segmenter
@@ -90,13 +80,13 @@ class ThroughCloud(Objective):
         """The terms ``cross_entropy``, ``restoration``, ``hint`` and ``answers``, as far as they are asked for."""
         hand, batch = batches["chips"], _together([batches[feed] for feed in self.feeds])
         student = cast(Segmenter, self.student)
-        found = student.answer(_pick(batch.images, self.roles))
+        found = student.answer(pick(batch.images, self.roles))
         logits = found.logits[: len(hand)].float()
-        parts = _terms(self.loss(logits, _observed_target(hand, self.target, self.roles)))
+        parts = terms(self.loss(logits, observed_target(hand, self.target, self.roles)))
         covered = self.covered(batch)
         if self.config.restore and found.restored is not None:
             clear = batch.images[self.clear]
-            total = restoration(found.restored, clear, covered, _seen(clear), self.config.restoration)
+            total = restoration(found.restored, clear, covered, seen(clear), self.config.restoration)
             parts["restoration"] = Term(total, self.config.restore)
         if self.teacher is not None:
             images = {role: batch.images[name] for role, name in self.sees.items()}
@@ -104,7 +94,7 @@ class ThroughCloud(Objective):
         return Step(parts)
 
     def _taught(self, found: Answer, teacher: Answer, covered: Tensor, images: Images) -> dict[str, Term]:
-        config, known = self.config, torch.stack([_seen(image) for image in images.values()]).all(dim=0)
+        config, known = self.config, torch.stack([seen(image) for image in images.values()]).all(dim=0)
         parts: dict[str, Term] = {}
         if config.hint:
             shape = found.features.shape[-2:]
@@ -125,7 +115,7 @@ class ThroughCloud(Objective):
         cover = batch.targets[self.cover]
         share = cover.float() / 100 if self.config.soft else (cover > 0).float()
         share = torch.where(cover == NODATA, torch.ones_like(share), share)
-        return torch.where(_seen(batch.images[self.roles[0]]), share, torch.ones_like(share))
+        return torch.where(seen(batch.images[self.roles[0]]), share, torch.ones_like(share))
 
 
 def _together(batches: Sequence[Batch]) -> Batch:

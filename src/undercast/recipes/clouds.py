@@ -27,11 +27,12 @@ from undercast.datasets.bands import OfBands
 from undercast.datasets.choose import ChipChoice
 from undercast.datasets.join import Joined
 from undercast.datasets.split import check_disjoint, folds
+from undercast.engine.distilled import Squeezed
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig
 from undercast.engine.hints import Hinted
-from undercast.engine.objective import DeeplySupervised, Squeezed, Supervised
 from undercast.engine.place import Place
+from undercast.engine.supervised import DeeplySupervised, Supervised
 from undercast.errors import ConfigError
 from undercast.export import load_segmenter
 from undercast.losses.segmentation import SegmentationLossConfig

@@ -32,10 +32,11 @@ from undercast.datasets.choose import ChipChoice
 from undercast.datasets.join import Joined
 from undercast.datasets.split import check_disjoint
 from undercast.datasets.weak import WeakChoice
+from undercast.engine.distilled import Distilled
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig
-from undercast.engine.objective import Distilled, Supervised
 from undercast.engine.place import Place
+from undercast.engine.supervised import Supervised
 from undercast.errors import ConfigError
 from undercast.export import load_segmenter
 from undercast.losses.segmentation import EdgeConfig, SegmentationLossConfig

@@ -27,8 +27,9 @@ from undercast.datasets.choose import ChipChoice
 from undercast.datasets.split import check_disjoint
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig
-from undercast.engine.objective import Frozen, Supervised
+from undercast.engine.objective import Frozen
 from undercast.engine.place import Place
+from undercast.engine.supervised import Supervised
 from undercast.engine.through_cloud import ThroughCloud, ThroughCloudConfig
 from undercast.errors import ConfigError
 from undercast.export import load_segmenter

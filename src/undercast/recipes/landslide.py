@@ -33,8 +33,8 @@ from undercast.datasets.choose import ChipChoice
 from undercast.datasets.split import check_disjoint
 from undercast.engine.feed import Feed
 from undercast.engine.fit import FitConfig
-from undercast.engine.objective import Presence, Supervised
 from undercast.engine.place import Place
+from undercast.engine.supervised import Presence, Supervised
 from undercast.errors import ConfigError
 from undercast.export import load_segmenter
 from undercast.losses.presence import presence, presence_across_batch
