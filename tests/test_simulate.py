@@ -163,6 +163,16 @@ def test_landcover_is_the_cover_in_six_classes() -> None:
         assert list(here) == [NODATA if name is None else LANDCOVER.value_of(name)]
 
 
+def test_ground_under_snow_has_no_land_cover() -> None:
+    bare = draw_parameters(4, "landcover")
+    white = bare.model_copy(update={"optics": bare.optics.model_copy(update={"snow": 0.6})})
+    without, under = (simulate_scene(64, 64, 4, parameters=given, only=("cover", "landcover")) for given in (bare, white))
+    hidden = (under.targets["landcover"] == NODATA) & (without.targets["landcover"] != NODATA)
+    assert 0.2 < hidden.mean() < 0.6
+    assert (under.targets["landcover"] == without.targets["landcover"])[~hidden].all()
+    assert not (hidden & (without.targets["cover"] == Ground.WATER)).any()
+
+
 def test_the_sky_changes_what_is_seen_and_not_the_ground() -> None:
     layers = ("s1", "s2", "s2_clear", "landcover", "cloud", "opacity")
     clear, grey = (simulate_chip(11, 64, "landcover", only=layers, cloud=cover) for cover in (0.0, 1.0))

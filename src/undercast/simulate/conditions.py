@@ -1,4 +1,4 @@
-"""The conditions of a flood: the storm over it, the ground of a dry season, and how the radar product was made.
+"""The conditions of a scene: the storm over it, the ground of a dry season, and how the radar product was made.
 
 Users bring products of every maker: sigma nought or gamma nought, flattened over relief or not, with thermal noise
 removed or left in, filtered or not. Floods come with wind, under which open water is as bright as land in VV. The

@@ -31,9 +31,9 @@ SIMULATED = ("flood", "clouds", "landcover", "landslide")
 def draw_parameters(seed: int, task: str = "flood", region: str = "") -> SceneParameters:
     """The parameters of scene ``seed``; scenes of one seed differ between tasks in sky, light, flood and radar alone.
 
-    Floods have conditions of their own (see :mod:`~.conditions`). For ``landcover`` nothing is flooded: what lies under
-    water has no cover to tell. Landslides have scenes of their own, of ``region`` (see :mod:`~.regions`; empty: of
-    any).
+    Floods and land cover come in conditions of many kinds (see :mod:`~.conditions`), clouds and land cover under light
+    and snow of many kinds. For ``landcover`` nothing is flooded: what lies under water has no cover to tell. Landslides
+    have scenes of their own, of ``region`` (see :mod:`~.regions`; empty: of any).
 
     Raises:
         ConfigError: there is no simulation for ``task``, or no such region.
@@ -52,8 +52,8 @@ def draw_parameters(seed: int, task: str = "flood", region: str = "") -> ScenePa
 def _draw(rng: np.random.Generator, seed: int, task: str, landscape: str) -> SceneParameters:
     radar = _radar(rng, landscape)
     optics, sky = _optics(rng), None
-    own = generator(seed, task)
-    if task == "clouds":
+    if task in ("clouds", "landcover"):
+        own = generator(seed, task)
         optics = optics.model_copy(update={"snow": _snow(own)})
         optics, sky = _look_alikes(generator(seed, "light"), optics, _clouded_sky(own))
     drawn = SceneParameters(
@@ -69,13 +69,11 @@ def _draw(rng: np.random.Generator, seed: int, task: str, landscape: str) -> Sce
         radar=radar,
         radar_pre=_before(rng, radar),
         optics=optics,
-        sky=sky or (_clouded_sky(own) if task == "landcover" else _sky(rng)),
+        sky=sky or _sky(rng),
     )
-    if task == "flood":
-        return in_conditions(generator(seed, "conditions"), drawn)
     if task == "landcover":
-        return drawn.model_copy(update={"water": drawn.water.model_copy(update={"flood": 0.0})})
-    return drawn
+        drawn = drawn.model_copy(update={"water": drawn.water.model_copy(update={"flood": 0.0})})
+    return in_conditions(generator(seed, "conditions"), drawn) if task in ("flood", "landcover") else drawn
 
 
 def _log(rng: np.random.Generator, low: float, high: float) -> float:
@@ -275,7 +273,7 @@ def _clouded_sky(rng: np.random.Generator) -> Sky:
 
 
 def _look_alikes(rng: np.random.Generator, optics: Optics, sky: Sky) -> tuple[Optics, Sky]:
-    """Clouds of more colours, and ground and air that look like them: what a cloud mask has to tell apart.
+    """Clouds of more colours, and ground and air that look like them: what has to be told apart to see through.
 
     Thick cloud reflects .35 to 1 [Kokhanovsky 2006]: bluer where it is of ice or under much air, redder over dust or in
     a low sun. Haze of smoke and dust reaches an optical thickness above 1 [Holben 2001], glint some tenths of

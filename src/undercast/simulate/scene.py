@@ -166,6 +166,9 @@ def simulate_scene(
     )
 
 
+HIDDEN = 0.5
+"""Share of a pixel under snow above which its cover has no label, as in WorldCover."""
+
 TARGETS = ("flood", "flood_event", "flood_weak", "cloud", "cover")
 """The targets of a scene."""
 
@@ -233,18 +236,20 @@ def _targets(world: _World, wanted: set[str], images: dict[str, Array]) -> dict[
     if {"cover", "landcover"} & wanted:
         cover = np.where(world.waters.permanent, np.uint8(Ground.WATER), world.land.cover)
         targets |= {"cover": cover} if "cover" in wanted else {}
-        targets |= {"landcover": _landcover(cover)} if "landcover" in wanted else {}
+        targets |= {"landcover": _landcover(cover, world.overpass.snow)} if "landcover" in wanted else {}
     if "landslide" in wanted:
         moved = world.slid.moved if world.slid else np.zeros(world.shape, np.bool_)
         targets["landslide"] = moved.astype(np.uint8)
     return targets
 
 
-def _landcover(cover: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Classes of :data:`~undercast.task.LANDCOVER` of :class:`~.ground.Ground`."""
+def _landcover(cover: NDArray[np.uint8], snow: Array | None) -> NDArray[np.uint8]:
+    """Classes of :data:`~undercast.task.LANDCOVER` of :class:`~.ground.Ground`; none where snow hides the ground."""
     names = [LANDCOVER_OF.get(ground) for ground in Ground]
     table = np.array([NODATA if name is None else LANDCOVER.value_of(name) for name in names], np.uint8)
     found: NDArray[np.uint8] = table[cover]
+    if snow is not None:
+        found[(snow > HIDDEN) & (cover != Ground.WATER)] = NODATA
     return found
 
 
