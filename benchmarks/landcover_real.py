@@ -5,8 +5,9 @@
 TerraMesh chips under simulated cloud (three draws each), whose truth is known to the pixel: cloudy is cloud and its
 shadow. SEN12MS-CR pairs under real cloud: cloudy is where the first image is 0.06 brighter in the mean of the bands.
 The restored image is held against the clear one, beside simply copying the cloudy one (``copy``), filling the cloud,
-whose place is given, with the median of what is not cloudy (``median``). Labels of land cover are Esri's map of the
-year: made by a network, and missing where it says snow, cloud or flooded vegetation.
+whose place is given, with the median of what is not cloudy (``median``). Maps of the clear image are made from L1C
+and, where there is one, from L2A. Labels of land cover are Esri's map of the year: made by a network, and missing where
+it says snow, cloud or flooded vegetation.
 """
 
 import argparse
@@ -35,6 +36,8 @@ BRIGHTER = 0.06
 AUTHORS = 203e6
 """Parameters of the published network [Xu 2024]; its speed was not measured here."""
 SEEN = {"s2+s1": ("s2", "s1"), "s2": ("s2",), "s1": ("s1",)}
+CORRECTED = "s2_l2a"
+"""Role of the clear image with the air taken out."""
 Image = NDArray[np.float32]
 
 
@@ -85,7 +88,12 @@ def score(
         maps[arm] = answered["probabilities"]
         if "s2" in roles:
             restored[arm] = answered["restored"]
-    maps["s2_clear+s1"] = answer_outputs(predictor, {"s2": images["s2_clear"], "s1": images["s1"]})["probabilities"]
+    clear_skies = {"s2_clear": images["s2_clear"]}
+    if CORRECTED in chip.images:
+        bands = source.modalities[CORRECTED].index(signature.inputs["s2"].bands)
+        clear_skies[CORRECTED] = chip.images[CORRECTED][bands]
+    for role, image in clear_skies.items():
+        maps[f"{role}+s1"] = answer_outputs(predictor, {"s2": image, "s1": images["s1"]})["probabilities"]
     for arm, image in restored.items():
         for where, mask in (("cloudy", cloud), ("clear", ~cloud)):
             if mask.any():
