@@ -180,7 +180,7 @@ def draw_chip(
     upper = [("cloudy", light(images["s2"][rgb]))]
     upper += [(f"restored from {arm}", light(restored[arm][rgb])) for arm in ("s2+s1", "s2")]
     upper += [("clear", light(clear)), ("VV, dB", images["s1"][0])]
-    lower = [(f"map from {arm}", colours[found.argmax(axis=0)]) for arm, found in maps.items()]
+    lower = [(f"map from {arm}", colours[maps[arm].argmax(axis=0)]) for arm in (*SEEN, "s2_clear+s1")]
     label = chip.targets.get(signature.task.name)
     lower += [("label", colours[label] if label is not None else np.full((2, 2, 3), 255, np.uint8))]
     figure, axes = plt.subplots(2, 5, figsize=(16, 7.0), layout="constrained")
