@@ -60,7 +60,7 @@ class CodeConfig(Settings):
         default=0.02, ge=0, lt=0.5, description="flood: 'uncertain' nearer to the threshold than this, probability"
     )
     cloud_excess: float = Field(
-        default=0.15,
+        default=0.1,
         gt=0,
         description="an image that the model restores is cloudy where it is this much brighter, mean reflectance",
     )
