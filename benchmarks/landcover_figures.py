@@ -30,7 +30,7 @@ COLOURS = {
 }
 """In the order in which they are drawn; ``best`` is whichever arm was best on validation chips."""
 COVERS = (0, 25, 50, 75, 100)
-LABELS = {25: "mixed-25-labels", 100: "mixed"}
+LABELS = {25: "mixed-25-labels", 100: "mixed", 1000: "mixed-1000-labels"}
 """Chips with labels → setting."""
 
 Values = Callable[[str, str, str], list[float]]
