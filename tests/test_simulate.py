@@ -166,7 +166,9 @@ def test_landcover_is_the_cover_in_six_classes() -> None:
 def test_ground_under_snow_has_no_land_cover() -> None:
     bare = draw_parameters(4, "landcover")
     white = bare.model_copy(update={"optics": bare.optics.model_copy(update={"snow": 0.6})})
-    without, under = (simulate_scene(64, 64, 4, parameters=given, only=("cover", "landcover")) for given in (bare, white))
+    without, under = (
+        simulate_scene(64, 64, 4, parameters=given, only=("cover", "landcover")) for given in (bare, white)
+    )
     hidden = (under.targets["landcover"] == NODATA) & (without.targets["landcover"] != NODATA)
     assert 0.2 < hidden.mean() < 0.6
     assert (under.targets["landcover"] == without.targets["landcover"])[~hidden].all()
