@@ -59,6 +59,17 @@ def test_wrong_band_names(tiny_model, write_scene, out):
     assert "VV" in message
 
 
+def test_a_name_that_all_bands_share_names_none(tiny_model, write_scene, tmp_path):
+    image = backscatter(40, 40)
+    for number, names in enumerate([("bands", "bands"), ()]):
+        scene = write_scene(image, f"scene{number}.tif", bands=names)
+        map_scene([scene], tiny_model, tmp_path / f"out{number}")
+    codes = [(tmp_path / f"out{number}" / "class.tif").read_bytes() for number in (0, 1)]
+    assert codes[0] == codes[1]
+    alike = write_scene(image, "alike.tif", bands=("VH", "VH"))
+    assert "band VH of s1 is given twice" in refused(InputError, [alike], tiny_model, tmp_path / "none")
+
+
 def test_wrong_polarisation_in_the_file_name(tiny_model, write_scene, out):
     path = write_scene(backscatter(40, 40)[:1], "S1_HH.tif", bands=())
     assert "holds HH" in refused(InputError, [path], tiny_model, out)

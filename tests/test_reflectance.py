@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from conftest import FOUR_BANDS, UTM, read_json, reflectance
+from undercast.bands import S2_L1C, S2_L2A
 from undercast.batch import find_scenes
 from undercast.cli.main import app
 from undercast.errors import InputError
@@ -129,6 +130,21 @@ def test_bands_of_a_role_are_picked_from_a_file_of_many(tmp_path):
     image = np.stack([COUNTS[0], *COUNTS, COUNTS[0]])
     write_raster(tmp_path / "all.tif", image, UTM, descriptions=names)
     np.testing.assert_allclose(read([tmp_path / "all.tif"])[0], IMAGE, atol=6e-5)
+
+
+@pytest.mark.parametrize("whole", [S2_L1C, S2_L2A], ids=["L1C", "L2A"])
+def test_all_of_sentinel_2_without_names_is_taken_in_its_own_order_and_said(tmp_path, whole):
+    stack = np.full((len(whole.bands), *IMAGE.shape[1:]), 9999, np.uint16)
+    stack[list(whole.index(FOUR_BANDS.bands))] = COUNTS
+    write_raster(tmp_path / "all.tif", stack, UTM, descriptions=())
+    np.testing.assert_allclose(read([tmp_path / "all.tif"])[0], IMAGE, atol=6e-5)
+    found = assign_bands([str(tmp_path / "all.tif")], ROLES, ["s2"])["s2"]
+    assert {file.why for file in found} == {
+        f"assumed from Sentinel-2's own order of {len(stack)} bands, which have no names"
+    }
+    write_raster(tmp_path / "ten.tif", stack[:10], UTM, descriptions=())
+    with pytest.raises(InputError, match="has 10 unnamed bands and s2 needs 4"):
+        assign_bands([str(tmp_path / "ten.tif")], ROLES, ["s2"])
 
 
 def test_a_chip_folder_is_one_scene_from_within_and_from_above(tmp_path, tiny_clouds):

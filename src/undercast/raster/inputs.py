@@ -1,4 +1,7 @@
-"""Which file holds which band of which role: what a user types, matched to bands by name and never by luck.
+"""Which file holds which band of which role: what a user types, matched to bands by name.
+
+Bands without names count by their place only where a file holds just the bands that are asked for, or all of
+Sentinel-2 (13 of L1C, 12 of L2A, B01 first); the record says so.
 
 An input is ``PATH``, ``ROLE=PATH`` or ``ROLE:BAND=PATH``; ``PATH@2`` takes the second band of the file. A STAC item
 stands for the rasters among its assets (:mod:`undercast.raster.item`).
@@ -9,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from undercast.bands import S2_L1C, Modality
+from undercast.bands import S2_L1C, S2_L2A, Modality
 from undercast.errors import InputError
 from undercast.raster.geotiff import Header, read_header
 from undercast.raster.item import Asset, is_item, read_item
@@ -177,7 +180,8 @@ def _by_description(header: Header, role: str, modality: Modality) -> list[BandF
         for number, names in enumerate(named, start=1)
         if len(names) == 1 and names[0] in modality.bands
     ]
-    if not found and header.count > 1 and any(header.descriptions):
+    # A name that all bands share names none of them.
+    if not found and header.count > 1 and any(header.descriptions) and len(set(header.descriptions)) > 1:
         names = ", ".join(text or "(unnamed)" for text in header.descriptions)
         raise InputError(
             f"{header.path}: its bands are {names}, and none of them is {' or '.join(modality.bands)}; "
@@ -198,8 +202,15 @@ def _by_name(header: Header, role: str, modality: Modality) -> list[BandFile]:
     return [BandFile(names[0], header, 1, "from the name of the file")]
 
 
+def _orders(modality: Modality) -> tuple[tuple[str, ...], ...]:
+    """Orders in which a file may hold its bands without saying so; of two as long the last counts."""
+    whole = (S2_L1C.bands, S2_L2A.bands) if modality.instrument.startswith("Sentinel-2") else ()
+    return (*whole, modality.bands)
+
+
 def _by_order(header: Header, role: str, modality: Modality) -> list[BandFile]:
-    if header.count != len(modality.bands):
+    order = {len(bands): bands for bands in _orders(modality)}.get(header.count)
+    if order is None:
         raise InputError(
             f"{header.path}: has {header.count} unnamed bands and {role} needs {len(modality.bands)} "
             f"({', '.join(modality.bands)}); name them, for example {role}:{modality.bands[0]}={header.path}@1"
@@ -207,4 +218,6 @@ def _by_order(header: Header, role: str, modality: Modality) -> list[BandFile]:
     why = "assumed from the order of the bands, which have no names"
     if header.count == 1:
         why = "the only band"
-    return [BandFile(band, header, number, why) for number, band in enumerate(modality.bands, start=1)]
+    elif order != modality.bands:
+        why = f"assumed from Sentinel-2's own order of {header.count} bands, which have no names"
+    return [BandFile(band, header, number, why) for number, band in enumerate(order, start=1) if band in modality.bands]
