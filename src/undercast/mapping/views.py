@@ -42,7 +42,8 @@ def views_of(job: Job) -> list[View]:
     channels = _natural(modality)
     named = "in natural colour" if len(channels) == 3 else f"{modality.bands[0]} ({modality.unit})"
     gain = 100.0 if modality.unit == "reflectance" else 1.0
-    views = [View(f"Seen: {modality.instrument} {named}", role, channels, False, gain)]
+    instrument = modality.instrument.removesuffix(" L1C")  # which level a file is of, it does not say
+    views = [View(f"Seen: {instrument} {named}", role, channels, False, gain)]
     if job.signature.restores == role:
         views.append(View("Restored by the model", role, channels, True, gain))
     return views
