@@ -18,10 +18,8 @@ from undercast.raster import write_raster
 from undercast.signature import Signature
 from undercast.task import CLOUDS, FLOOD, LANDCOVER
 
-# How long an example takes says how busy the machine is, and fixtures here are folders that every example may share.
-settings.register_profile(
-    "anywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+# How long an example takes says how busy the machine is.
+settings.register_profile("anywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("anywhere")
 
 UTM = ("EPSG:32631", (10.0, 0.0, 500000.0, 0.0, -10.0, 4900000.0))

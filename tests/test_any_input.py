@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import UTM, backscatter
@@ -73,7 +73,7 @@ def unseen(draw, height, width):
     return mask
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_law_04_05_06_every_seen_pixel_is_answered_and_no_other_however_the_work_is_cut(tmp_path, tiny_model, data):
     height, width = data.draw(st.integers(1, 150)), data.draw(st.integers(1, 150))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import backscatter
@@ -44,7 +44,7 @@ def cluster():
         yield cluster
 
 
-@settings(max_examples=8)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.tuples(st.integers(1, 150), st.integers(1, 150)), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3),
     st.integers(0, 150),

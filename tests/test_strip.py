@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -55,7 +55,7 @@ def test_every_pixel_is_that_of_the_map(tmp_path, tiny_clouds, predictor, strip)
     assert {0, 1, 2, 255} <= set(np.unique(expected))
 
 
-@settings(max_examples=8)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.integers(1, 170), min_size=1, max_size=4),
     lines=st.integers(1, 200),

@@ -6,10 +6,9 @@ restoration of the clear image (weighted under cloud) + a hint (the teacher's de
 
 Ours, each an option that is off in the paper's form: the hint normalised by the clear pixels; the teacher's answers by
 its confidence on all pixels, for it saw through the cloud; pairs without labels, from which all but the cross-entropy
-learns; a student that starts from the teacher's weights; images
-that are missing altogether, so that full cover degrades to radar alone; the light a cloud takes instead of cloud or no
-cloud; flips and quarter turns. Ours too: the size of the networks, optimiser and schedule, the mean of the weights,
-and calibration on validation chips.
+learns; a student that starts from the teacher's weights; images that are missing altogether, so that full cover
+degrades to radar alone; the light a cloud takes instead of cloud or no cloud; flips and quarter turns. Ours too: the
+size of the networks, optimiser and schedule, the mean of the weights, and calibration on validation chips.
 """
 
 from dataclasses import dataclass

@@ -167,7 +167,7 @@ def simulate_scene(
 
 
 HIDDEN = 0.5
-"""Share of a pixel under snow above which its cover has no label, as in WorldCover."""
+"""Share of a pixel under snow above which its cover has no label: ours; real maps call it snow, no class of these."""
 
 TARGETS = ("flood", "flood_event", "flood_weak", "cloud", "cover")
 """The targets of a scene."""
